@@ -1,0 +1,1 @@
+"""Samples in: the procedural product corpus, and readers and writers of picture-and-text folders and shards."""
