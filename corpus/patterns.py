@@ -137,6 +137,11 @@ def _lattice(rng: random.Random, spacing: float, jitter: float, angle: float) ->
     return points
 
 
+def _in_frame(x: float, y: float) -> bool:
+    """Whether a motif centred there (no wider than 40) can touch the frame."""
+    return -20.0 < x < FRAME + 20.0 and -20.0 < y < FRAME + 20.0
+
+
 def draw_dots(canvas: skia.Canvas, palette: Palette, rng: random.Random) -> None:
     """波点: discs 8-10 across on a triangular lattice, spacing 15-18."""
     canvas.clear(argb(palette.main))
@@ -144,7 +149,8 @@ def draw_dots(canvas: skia.Canvas, palette: Palette, rng: random.Random) -> None
     radius = min(5.0, spacing * rng.uniform(0.27, 0.29))
     paint = _paint(palette.dot)
     for x, y in _lattice(rng, spacing, 0.0, rng.uniform(-8.0, 8.0)):
-        canvas.drawCircle(x, y, radius, paint)
+        if _in_frame(x, y):
+            canvas.drawCircle(x, y, radius, paint)
 
 
 def _blob(rng: random.Random, x: float, y: float, radius: float) -> skia.Path:
@@ -173,7 +179,9 @@ def draw_camouflage(canvas: skia.Canvas, palette: Palette, rng: random.Random) -
     canvas.clear(argb(mid))
     paints = (_paint(light), _paint(dark))
     for index, (x, y) in enumerate(_lattice(rng, rng.uniform(19.0, 22.0), 2.5, rng.uniform(-15.0, 15.0))):
-        canvas.drawPath(_blob(rng, x, y, rng.uniform(9.0, 12.5)), paints[index % 2])
+        blob = _blob(rng, x, y, rng.uniform(9.0, 12.5))
+        if _in_frame(x, y):
+            canvas.drawPath(blob, paints[index % 2])
 
 
 def draw_flowers(canvas: skia.Canvas, palette: Palette, rng: random.Random) -> None:
@@ -184,6 +192,8 @@ def draw_flowers(canvas: skia.Canvas, palette: Palette, rng: random.Random) -> N
     for index, (x, y) in enumerate(_lattice(rng, rng.uniform(21.0, 23.5), 1.0, rng.uniform(-20.0, 20.0))):
         petal, centre = kinds[index % 2]
         start = rng.uniform(0, 2 * math.pi)
+        if not _in_frame(x, y):
+            continue
         for number in range(5):
             angle = start + 2 * math.pi * number / 5
             canvas.drawCircle(x + 4.5 * size * math.cos(angle), y + 4.5 * size * math.sin(angle), 3.5 * size, petal)

@@ -91,12 +91,11 @@ def _shade(canvas: skia.Canvas, path: skia.Path, strength: float, dark: bool) ->
     canvas.restore()
 
 
-def _draw_part(canvas: skia.Canvas, part: Part, surface: skia.Shader, palette: Palette) -> None:
-    paint = skia.Paint(AntiAlias=True)
+def _draw_part(canvas: skia.Canvas, part: Part, surface: skia.Paint, palette: Palette) -> None:
     if part.fill == "surface":
-        paint.setShader(surface)
+        paint = skia.Paint(surface)
     else:
-        paint.setColor(_fill_color(part.fill, palette))
+        paint = skia.Paint(AntiAlias=True, Color=_fill_color(part.fill, palette))
     if part.width:
         paint.setStyle(skia.Paint.kStroke_Style)
         paint.setStrokeWidth(part.width)
@@ -143,6 +142,7 @@ def draw_product(attributes: Attributes, seed: int, size: int = 128) -> np.ndarr
     canvas = surface.getCanvas()
     canvas.scale(scale, scale)
     _draw_shadow(canvas, bounds, rng.uniform(0.75, 1.0))
+    paint = skia.Paint(AntiAlias=True, Shader=shader)
     for part in parts:
-        _draw_part(canvas, part, shader, palette)
+        _draw_part(canvas, part, paint, palette)
     return np.ascontiguousarray(pixels[:, :, :3])
