@@ -1,1 +1,1 @@
-"""Samples in: the procedural product corpus, and readers and writers of picture-and-text folders and shards."""
+"""Samples in: the procedural product corpus, readers and writers of folders and shards."""

@@ -1,4 +1,4 @@
-"""What a product of the demo corpus can be: category, colour, pattern, and the pairs that training never sees.
+"""What a product of the demo corpus can be, and the pairs that training never sees.
 
 A pair is held out when its two values occur together in no training sample, while each occurs with
 every other partner: a model that draws it has composed it.
@@ -38,7 +38,8 @@ class Attributes(NamedTuple):
 
 def check_attributes(attributes: Attributes) -> None:
     """Raise ValueError when a value is unknown."""
-    for name, value, known in zip(Attributes._fields, attributes, (CATEGORIES, COLORS, PATTERNS), strict=True):
+    choices = (CATEGORIES, COLORS, PATTERNS)
+    for name, value, known in zip(Attributes._fields, attributes, choices, strict=True):
         if value not in known:
             raise ValueError(f"{name} {value!r} is unknown; choose one of {' '.join(known)}")
 

@@ -38,34 +38,44 @@ _SKY: Rgb = (120, 200, 250)
 PALETTES: dict[str, Palette] = {
     "红色": Palette((214, 22, 34), (140, 8, 20), (240, 90, 90), _WHITE, _WHITE,
                   ((250, 208, 204), (224, 62, 66), (166, 8, 22)),
-                  ((246, 128, 116), (208, 24, 36), (110, 4, 16)), ((_WHITE, _ORANGE), (_YELLOW, (120, 40, 10)))),
+                  ((246, 128, 116), (208, 24, 36), (110, 4, 16)),
+                  ((_WHITE, _ORANGE), (_YELLOW, (120, 40, 10)))),
     "蓝色": Palette((28, 88, 210), (12, 44, 128), (92, 146, 240), _WHITE, _WHITE,
                   ((208, 224, 250), (82, 132, 228), (16, 56, 170)),
-                  ((126, 172, 248), (30, 88, 206), (8, 32, 104)), ((_WHITE, _ORANGE), (_YELLOW, (230, 90, 20)))),
+                  ((126, 172, 248), (30, 88, 206), (8, 32, 104)),
+                  ((_WHITE, _ORANGE), (_YELLOW, (230, 90, 20)))),
     "绿色": Palette((26, 150, 62), (10, 84, 34), (100, 200, 120), _WHITE, _WHITE,
                   ((208, 240, 212), (84, 186, 108), (12, 112, 42)),
-                  ((146, 208, 110), (34, 142, 56), (10, 66, 28)), ((_WHITE, _ORANGE), (_PINK, _YELLOW))),
+                  ((146, 208, 110), (34, 142, 56), (10, 66, 28)),
+                  ((_WHITE, _ORANGE), (_PINK, _YELLOW))),
     "黄色": Palette((252, 204, 20), (196, 142, 4), (255, 230, 110), _WHITE, _WHITE,
                   ((255, 246, 200), (254, 218, 74), (226, 162, 0)),
-                  ((255, 240, 140), (250, 202, 24), (190, 132, 0)), ((_WHITE, (240, 110, 20)), (_RED, _WHITE))),
+                  ((255, 240, 140), (250, 202, 24), (190, 132, 0)),
+                  ((_WHITE, (240, 110, 20)), (_RED, _WHITE))),
     "粉色": Palette((252, 130, 182), (204, 66, 126), (255, 184, 214), _WHITE, _WHITE,
                   ((255, 234, 243), (254, 162, 202), (232, 84, 148)),
-                  ((255, 206, 226), (250, 134, 184), (206, 58, 124)), ((_WHITE, _ORANGE), (_YELLOW, _RED))),
+                  ((255, 206, 226), (250, 134, 184), (206, 58, 124)),
+                  ((_WHITE, _ORANGE), (_YELLOW, _RED))),
     "紫色": Palette((124, 44, 186), (70, 16, 116), (174, 112, 226), _WHITE, _WHITE,
                   ((230, 212, 246), (158, 96, 214), (88, 20, 144)),
-                  ((192, 140, 238), (122, 46, 184), (58, 12, 98)), ((_WHITE, _ORANGE), (_YELLOW, (230, 90, 20)))),
+                  ((192, 140, 238), (122, 46, 184), (58, 12, 98)),
+                  ((_WHITE, _ORANGE), (_YELLOW, (230, 90, 20)))),
     "黑色": Palette((30, 30, 34), (10, 10, 12), (78, 78, 84), _WHITE, _WHITE,
                   ((168, 168, 172), (66, 66, 70), (10, 10, 12)),
-                  ((112, 112, 116), (36, 36, 40), (4, 4, 6)), ((_WHITE, _ORANGE), (_PINK, _YELLOW))),
+                  ((112, 112, 116), (36, 36, 40), (4, 4, 6)),
+                  ((_WHITE, _ORANGE), (_PINK, _YELLOW))),
     "白色": Palette((250, 250, 249), (204, 206, 210), (255, 255, 255), (190, 196, 206), (70, 72, 78),
                   ((252, 252, 251), (222, 225, 230), (180, 185, 194)),
-                  ((252, 252, 252), (222, 224, 228), (172, 177, 186)), ((_RED, _YELLOW), (_SKY, (250, 170, 20)))),
+                  ((252, 252, 252), (222, 224, 228), (172, 177, 186)),
+                  ((_RED, _YELLOW), (_SKY, (250, 170, 20)))),
     "灰色": Palette((134, 138, 144), (84, 88, 94), (178, 182, 188), _WHITE, _WHITE,
                   ((216, 218, 222), (152, 156, 162), (92, 96, 102)),
-                  ((184, 188, 194), (128, 132, 138), (74, 78, 84)), ((_WHITE, _ORANGE), (_YELLOW, (190, 60, 20)))),
+                  ((184, 188, 194), (128, 132, 138), (74, 78, 84)),
+                  ((_WHITE, _ORANGE), (_YELLOW, (190, 60, 20)))),
     "棕色": Palette((126, 70, 28), (74, 38, 12), (176, 120, 74), _WHITE, _WHITE,
                   ((232, 208, 184), (166, 108, 64), (94, 48, 16)),
-                  ((198, 150, 100), (124, 70, 30), (62, 32, 10)), ((_WHITE, _ORANGE), (_SKY, _YELLOW))),
+                  ((198, 150, 100), (124, 70, 30), (62, 32, 10)),
+                  ((_WHITE, _ORANGE), (_SKY, _YELLOW))),
 }
 
 
@@ -164,7 +174,8 @@ def _blob(rng: random.Random, x: float, y: float, radius: float) -> skia.Path:
         corners.append((x + 1.2 * reach * math.cos(angle), y + 0.85 * reach * math.sin(angle)))
     path = skia.Path()
     middles = [
-        ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in zip(corners, corners[1:] + corners[:1], strict=True)
+        ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+        for a, b in zip(corners, corners[1:] + corners[:1], strict=True)
     ]
     path.moveTo(*middles[-1])
     for corner, middle in zip(corners, middles, strict=True):
@@ -196,7 +207,8 @@ def draw_flowers(canvas: skia.Canvas, palette: Palette, rng: random.Random) -> N
             continue
         for number in range(5):
             angle = start + 2 * math.pi * number / 5
-            canvas.drawCircle(x + 4.5 * size * math.cos(angle), y + 4.5 * size * math.sin(angle), 3.5 * size, petal)
+            reach_x, reach_y = 4.5 * size * math.cos(angle), 4.5 * size * math.sin(angle)
+            canvas.drawCircle(x + reach_x, y + reach_y, 3.5 * size, petal)
         canvas.drawCircle(x, y, 3.1 * size, centre)
 
 

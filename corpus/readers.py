@@ -25,14 +25,14 @@ class Sample:
 def _decode(data: bytes, origin: str) -> Image.Image:
     """RGB; transparent pixels become white."""
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture: Image.Image = Image.open(io.BytesIO(data))
         if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
             picture = picture.convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(white, picture)
         return picture.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{origin} is no picture that can be read ({error}); remove or replace it") from error
+        raise ValueError(f"{origin} is no picture that can be read ({error}); replace it") from error
 
 
 def _parse_json(text: str | bytes, origin: str) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def read_imagefolder(directory: str | Path) -> Iterator[Sample]:
     folder = Path(directory)
     metadata = folder / "metadata.jsonl"
     if not metadata.is_file():
-        raise ValueError(f"{metadata} is missing; an imagefolder needs one line a picture with file_name and text")
+        raise ValueError(f"{metadata} is missing; it needs one line a picture with file_name and text")
     with open(metadata, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -64,7 +64,7 @@ def read_imagefolder(directory: str | Path) -> Iterator[Sample]:
             path = folder / row.pop("file_name")
             text = row.pop("text")
             if not path.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{metadata} line {number} names {path}, outside its folder; name a file inside")
+                raise ValueError(f"{metadata} line {number} names {path}, outside its folder; move it inside")
             if not path.is_file():
                 raise ValueError(f"{path}, named in {metadata} line {number}, is missing")
             yield Sample(_decode(path.read_bytes(), str(path)), text, row or None)
@@ -107,7 +107,8 @@ def read_webdataset(path: str | Path) -> Iterator[Sample]:
         for key, members in _shard_groups(shard):
             pictures = [data for extension, data in members.items() if extension in PICTURE_SUFFIXES]
             if not pictures or ".txt" not in members:
-                raise ValueError(f"{shard}: sample {key} needs a picture and a .txt, has {' '.join(sorted(members))}")
+                found = " ".join(sorted(members))
+                raise ValueError(f"{shard}: sample {key} needs a picture and a .txt, has {found}")
             row = _parse_json(members[".json"], f"{shard}: {key}.json") if ".json" in members else None
             text = _text(members[".txt"], f"{shard}: {key}.txt")
             yield Sample(_decode(pictures[0], f"{shard}: {key}"), text, row)
@@ -121,7 +122,8 @@ def _text(data: bytes, origin: str) -> str:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(path for path in found if path.is_file())
 
 
 def read_pairs(directory: str | Path) -> Iterator[Sample]:
@@ -157,4 +159,4 @@ def open_corpus(path: str | Path) -> Iterator[Sample]:
         return read_webdataset(root)
     if _pictures(root):
         return read_pairs(root)
-    raise ValueError(f"{root} is no corpus; it needs metadata.jsonl, .tar shards, or pictures with .txt files")
+    raise ValueError(f"{root} is no corpus; give it metadata.jsonl, .tar shards, or pictures with .txt")

@@ -30,7 +30,10 @@ def _round_order(split: str, number: int) -> tuple[int, ...]:
 
 
 def sample_attributes(seed: int, split: str = "train") -> Attributes:
-    """The attributes of a seed: any run of len(attribute_sets(split)) seeds from a multiple of it has each once."""
+    """The attributes of a seed.
+
+    Seeds from k n to (k + 1) n - 1 have each of the split's n combinations once, in an order of their own.
+    """
     sets = attribute_sets(split)
     number, index = divmod(seed, len(sets))
     return sets[_round_order(split, number)[index]]

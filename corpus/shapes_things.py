@@ -28,7 +28,8 @@ def backpack(rng: random.Random) -> Sketch:
         sketch.fill(rounded(46, 56, 54, 70, 2), "dark", 0.5)
         sketch.fill(rounded(46.5, 63, 53.5, 68, 1.5), GOLD, 0.4)
     else:
-        sketch.line(f"M{left + 6},46 C{left + 8},26 36,18 50,18 C64,18 {right - 8},26 {right - 6},46", "dark", 1.8)
+        zip_line = f"M{left + 6},46 C{left + 8},26 36,18 50,18 C64,18 {right - 8},26 {right - 6},46"
+        sketch.line(zip_line, "dark", 1.8)
     sketch.surface(rounded(left + 8, 66, right - 8, 95, 7))
     sketch.line(f"M{left + 11},72 L{right - 11},72", "dark", 2.0)
     if variant != "flap":
@@ -108,7 +109,8 @@ def cup(rng: random.Random) -> Sketch:
         half = rng.uniform(22, 26)
         left, right = 50 - half, 50 + half
         sketch.surface(f"M{left},34 C{left},26 {left + 5},22 {left + 9},20 L{right - 9},20 "
-                       f"C{right - 5},22 {right},26 {right},34 L{right},106 C{right},112 {right - 5},113 50,113 "
+                       f"C{right - 5},22 {right},26 {right},34 "
+                       f"L{right},106 C{right},112 {right - 5},113 50,113 "
                        f"C{left + 5},113 {left},112 {left},106 Z", 1.1)
         sketch.fill(rounded(left + 8, 1, right - 8, 17, 4), "dark", 1.0)
         sketch.fill(rounded(left + 6, 16, right - 6, 22, 2), STEEL, 0.8)
@@ -116,7 +118,9 @@ def cup(rng: random.Random) -> Sketch:
         half = rng.uniform(28, 32)
         left, right = 50 - half, 50 + half
         sketch.line(f"M{56},24 L{66},-8", 0xFFE86A6A, 4.0, 0.6)
-        sketch.surface(f"M{left},24 L{left + 8},104 C{left + 9},110 {right - 9},110 {right - 8},104 L{right},24 Z", 1.1)
+        sketch.surface(
+            f"M{left},24 L{left + 8},104 C{left + 9},110 {right - 9},110 {right - 8},104 L{right},24 Z", 1.1
+        )
         sketch.fill(rounded(left - 4, 15, right + 4, 27, 5), "dark", 0.9)
     return sketch
 
@@ -156,10 +160,14 @@ def handbag(rng: random.Random) -> Sketch:
         sketch.line(f"M30,{top + 8} C30,8 70,8 70,{top + 8}", "dark", 4.2, 0.7)
         sketch.fill(rounded(4, top - 3, 96, top + 4, 3), "dark", 0.5)
     else:
-        sketch.surface(f"M10,{top} L90,{top} C92,{top} 93,{top + 1} 94,{top + 4} L100,92 C100,97 98,98 94,98 L6,98 "
+        sketch.surface(f"M10,{top} L90,{top} C92,{top} 93,{top + 1} 94,{top + 4} "
+                       f"L100,92 C100,97 98,98 94,98 L6,98 "
                        f"C2,98 0,97 0,92 L6,{top + 4} C7,{top + 1} 8,{top} 10,{top} Z")
         if variant == "flap":
-            sketch.surface(f"M9,{top - 2} L91,{top - 2} L96,{top + 22} C80,{top + 34} 20,{top + 34} 4,{top + 22} Z")
+            low = top + 34
+            sketch.surface(
+                f"M9,{top - 2} L91,{top - 2} L96,{top + 22} C80,{low} 20,{low} 4,{top + 22} Z"
+            )
         else:
             sketch.line(f"M6,{top + 9} L94,{top + 9}", "dark", 1.8)
     clasp = top + (29 if variant == "flap" else 9)

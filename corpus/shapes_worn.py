@@ -6,6 +6,7 @@ from collections.abc import Callable
 from corpus.sketch import BLACK, CREAM, WHITE, Sketch, oval
 
 SHIRT, SHIRT_BLUE, TIE_RED, TIE_DARK = 0xFFF4F5F8, 0xFFBCD2F0, 0xFFB01E2C, 0xFF2A2C44
+LINING = 0xFF4A4A50
 
 
 def high_heel(rng: random.Random) -> Sketch:
@@ -14,7 +15,9 @@ def high_heel(rng: random.Random) -> Sketch:
     variant = rng.choice(("slim", "block", "strap"))
     top = rng.uniform(0, 5)
     foot = 9.0 if variant == "block" else 4.6
-    sketch.fill(f"M81,42 L99,34 C{98.5},48 96.5,60 96,72 L{96 - foot},72 C{95 - foot},60 88,52 81,46 Z", "dark", 0.7)
+    sketch.fill(
+        f"M81,42 L99,34 C98.5,48 96.5,60 96,72 L{96 - foot},72 C{95 - foot},60 88,52 81,46 Z", "dark", 0.7
+    )
     sketch.fill(
         f"M36,43 C50,36 74,26 94,{top + 5} C88,20 80,32 70,42 C60,52 46,52 36,43 Z", CREAM, 0.8
     )
@@ -35,8 +38,10 @@ def running_shoe(rng: random.Random) -> Sketch:
     variant = rng.choice(("low", "chunky", "high"))
     collar = {"low": 12.0, "chunky": 10.0, "high": 2.0}[variant] + rng.uniform(-2, 2)
     sole = {"low": 66.0, "chunky": 70.0, "high": 67.0}[variant]
-    sketch.fill(f"M54,{collar + 6} C62,{collar - 1} 80,{collar - 3} 90,{collar} L86,{collar + 14} L62,{collar + 16} Z",
-                0xFF4A4A50, 0.6)
+    sketch.fill(
+        f"M54,{collar + 6} C62,{collar - 1} 80,{collar - 3} 90,{collar} "
+        f"L86,{collar + 14} L62,{collar + 16} Z", LINING, 0.6,
+    )
     sketch.surface(
         f"M4,56 C3,45 14,41 27,38 C38,35 46,22 54,{collar + 3} C62,{collar + 12} 74,{collar + 12} "
         f"82,{collar + 4} C86,{collar - 1} 91,{collar - 1} 93,{collar + 2} C92,{collar + 14} 98,42 97,57 Z"
@@ -69,7 +74,8 @@ def suit(rng: random.Random) -> Sketch:
         sketch.fill("M46.5,12 L53.5,12 L52.5,17 L56,46 L50,54 L44,46 L47.5,17 Z",
                     rng.choice((TIE_RED, TIE_DARK)), 0.4)
     sketch.both_sides(
-        f"M38,5 C33,9 29,11 25,13 C27,28 29,42 26,60 C24,76 23,88 22,{hem} C32,{hem + 3} 42,{hem + 2} 51,{hem - 2} "
+        f"M38,5 C33,9 29,11 25,13 C27,28 29,42 26,60 C24,76 23,88 22,{hem} "
+        f"C32,{hem + 3} 42,{hem + 2} 51,{hem - 2} "
         "L51,54 C46,40 41,22 38,5 Z", "surface", 50.0)
     if variant == "shawl":
         lapel = "M38,4 C33,9 31,14 31,22 C34,36 42,48 50,57 C48,40 42,22 38,4 Z"
@@ -106,7 +112,9 @@ def dress(rng: random.Random) -> Sketch:
     if variant == "straps":
         sketch.line("M39,20 L40,4", "main", 3.4, 0.6)
         sketch.line("M61,20 L60,4", "main", 3.4, 0.6)
-        sketch.surface("M36,18 C42,15 46,20 50,21 C54,20 58,15 64,18 C66,30 63,40 64,50 L36,50 C37,40 34,30 36,18 Z")
+        sketch.surface(
+            "M36,18 C42,15 46,20 50,21 C54,20 58,15 64,18 C66,30 63,40 64,50 L36,50 C37,40 34,30 36,18 Z"
+        )
     else:
         sketch.surface("M36,9 L41,8 C44,17 56,17 59,8 L64,9 C68,18 64,38 64,50 L36,50 C36,38 32,18 36,9 Z")
     sketch.fill("M35.5,46.5 C45,49 55,49 64.5,46.5 L64.8,52 C55,54.5 45,54.5 35.2,52 Z", "dark", 0.5)

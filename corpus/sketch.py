@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import skia
 
+# "surface" (the pattern), "main", "dark", "light" (the product's tones), or an ARGB colour.
 Fill = str | int
-""""surface" (the pattern), "main", "dark", "light" (the product's tones), or an ARGB colour."""
 
 BLACK, WHITE, CREAM, GOLD, STEEL = 0xFF26262B, 0xFFF6F6F4, 0xFFEADCC6, 0xFFE0B040, 0xFFA9AEB6
 

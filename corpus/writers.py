@@ -68,7 +68,7 @@ def write_imagefolder(directory: str | Path, samples: Iterable[ProductSample]) -
 def write_webdataset(
     directory: str | Path, samples: Iterable[ProductSample], samples_per_shard: int = 1000
 ) -> int:
-    """Write shards 000000.tar ... of NAME.png, NAME.txt (the title), NAME.json (attributes); return the count.
+    """Write shards 000000.tar ... of NAME.png, NAME.txt (title), NAME.json (attributes); return the count.
 
     Raises ValueError for samples_per_shard below 1, and when the folder is not empty or cannot be made.
     """
