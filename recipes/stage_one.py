@@ -1,0 +1,81 @@
+"""Stage one: the VQGAN task (design.md: autoencoder warm-up, k-means codes, colour and edge terms, late adversary)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from recipes.config import StageOneConfig, build
+from recipes.data import PictureStore
+from recipes.pictures import to_sheet
+from vqgan import VQGAN, VQGANConfig
+from vqgan.losses import VQGANLoss
+
+
+class StageOne:
+    """Reconstructs the pictures of a store; see recipes.loop.Task."""
+
+    name = "stage one"
+
+    def __init__(self, config: StageOneConfig, train: PictureStore, validation: PictureStore) -> None:
+        self.config, self.store, self.validation = config, train, validation
+        self.num_samples = len(train)
+        torch.manual_seed(config.loop.seed)
+        self.model: VQGAN = VQGAN(build(VQGANConfig, config.model, "stage_one.model"))
+        self.model.to(memory_format=torch.channels_last)
+        self.loss: VQGANLoss = build(VQGANLoss, config.losses, "stage_one.losses")
+
+    def trained(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
+        sets = {"loss": list(self.model.named_parameters())}
+        discriminator = list(self.loss.named_parameters())
+        return {**sets, "discriminator_loss": discriminator} if discriminator else sets
+
+    def losses(self, indices: Tensor, generator: torch.Generator, progress: float) -> dict[str, Tensor]:
+        pixels = self.store.pixels(indices).to(memory_format=torch.channels_last)
+        quantize = progress >= self.config.quantizer_warmup_share
+        if quantize and not self.model.quantizer.initialized:
+            self._start_codebook(generator)
+        output = self.model(pixels, quantize=quantize)
+        return self.loss(pixels, output, progress=progress, last_layer=self.model.last_layer)
+
+    @torch.no_grad()
+    def _start_codebook(self, generator: torch.Generator) -> None:
+        chosen = torch.randperm(self.num_samples, generator=generator)[:384]
+        latents = [self.model.encode_latents(self.store.pixels(part)) for part in chosen.split(32)]
+        self.model.quantizer.initialize(torch.cat(latents), generator)
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, VQGAN)
+        if not model.quantizer.initialized:
+            return {}
+        squares, codes = [], []
+        for part in torch.arange(len(self.validation)).split(32):
+            pixels = self.validation.pixels(part)
+            codes.append(model.encode(pixels))
+            squares.append((model.decode(codes[-1]) - pixels).square().mean(dim=(1, 2, 3)))
+        psnr = (10 * torch.log10(4 / torch.cat(squares))).mean()
+        counts = torch.cat(codes).flatten().bincount(minlength=model.config.codebook_size).float()
+        shares = counts[counts > 0] / counts.sum()
+        return {
+            "psnr": float(psnr),
+            "codes_used": float((counts > 0).sum()),
+            "code_perplexity": math.exp(float(-(shares * shares.log()).sum())),
+        }
+
+    def picture(self, model: nn.Module) -> Image.Image:
+        assert isinstance(model, VQGAN)
+        pixels = self.validation.pixels(torch.arange(min(16, len(self.validation))))
+        output = model(pixels, quantize=bool(model.quantizer.initialized)).reconstruction
+        return to_sheet(torch.cat([pixels, output]), columns=len(pixels))
+
+
+@torch.no_grad()
+def encode_store(model: VQGAN, store: PictureStore) -> Tensor:
+    """The codes of every picture of a store: (N, h, w) int16 on the way to a file, read back as int64."""
+    from rich.progress import track
+
+    parts = torch.arange(len(store)).split(64)
+    return torch.cat([model.encode(store.pixels(part)).to(torch.int32) for part in track(parts, "encoding pictures")])
