@@ -8,8 +8,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 RECIPE_DIR = Path(__file__).parent
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass
@@ -34,6 +36,8 @@ class LoopConfig:
     final_learning_rate_share: float = 0.02
     clip_norm: float = 1.0
     ema_decay: float = 0.998
+    precision: str = "auto"  # auto: bf16 where the hardware multiplies in it, else fp32; or fp32, bf16
+    log_steps: int = 10  # a row of the log every so many steps; checkpoints are saved at such steps
     save_minutes: float = 3.0
     validate_share: float = 0.1  # validate and draw samples every this share of the run
     seed: int = 0
@@ -83,18 +87,60 @@ def load_recipe(recipe: str, overrides: list[str] | None = None) -> RecipeConfig
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPE_DIR.glob("*.yaml")))
         raise ValueError(f"recipe {recipe!r} not found: give a YAML file or one of: {known}")
+    bad = [override for override in overrides or [] if "=" not in override]
+    if bad:
+        raise ValueError(f"override {bad[0]!r} needs the form key=value, like stage_one.loop.steps=100")
     try:
         merged = OmegaConf.merge(
             OmegaConf.structured(RecipeConfig), OmegaConf.load(path), OmegaConf.from_dotlist(overrides or [])
         )
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise ValueError(f"recipe {path.name}: {str(error).splitlines()[0]}") from None
-    assert isinstance(config, RecipeConfig)
-    for name, loop in (("stage_one", config.stage_one.loop), ("stage_two", config.stage_two.loop)):
-        if loop.steps < 1 or loop.batch_size < 1:
-            raise ValueError(f"{name}.loop: steps {loop.steps} and batch_size {loop.batch_size} must be at least 1")
+        key = getattr(error, "full_key", None)
+        raise ValueError(f"recipe {path.name}: {f'{key}: ' if key else ''}{str(error).splitlines()[0]}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"recipe {path} is no readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, RecipeConfig):
+        raise ValueError(f"recipe {path} must be a mapping of sections like data: and stage_one:")
+    check_recipe(config)
     return config
+
+
+def check_recipe(config: RecipeConfig) -> None:
+    """Raises ValueError for values that no run can use, with the key, the value and the limit."""
+    data = config.data
+    at_least_one = {"data.count": data.count, "data.validation_count": data.validation_count}
+    not_negative: dict[str, float] = {
+        "threads": config.threads, "data.processes": data.processes, "data.seed": data.seed,
+        "evaluation.count": config.evaluation.count,
+    }  # fmt: skip
+    if data.size < 16:
+        raise ValueError(f"data.size {data.size} must be at least 16 pixels")
+    shares = {
+        "stage_one.quantizer_warmup_share": config.stage_one.quantizer_warmup_share,
+        "stage_two.text_drop": config.stage_two.text_drop,
+    }
+    loops = {"stage_one.loop": config.stage_one.loop, "stage_two.loop": config.stage_two.loop}
+    for section, loop in {**loops, "evaluation.judge": config.evaluation.judge}.items():
+        for name in ("steps", "batch_size", "log_steps"):
+            at_least_one[f"{section}.{name}"] = getattr(loop, name)
+        for name in ("minutes", "learning_rate", "muon_learning_rate", "weight_decay", "save_minutes", "seed"):
+            not_negative[f"{section}.{name}"] = getattr(loop, name)
+        for name in ("warmup_share", "final_learning_rate_share", "ema_decay", "validate_share"):
+            shares[f"{section}.{name}"] = getattr(loop, name)
+        if not loop.clip_norm > 0:
+            raise ValueError(f"{section}.clip_norm {loop.clip_norm} must be above 0")
+        if loop.precision not in PRECISIONS:
+            raise ValueError(f"{section}.precision {loop.precision!r} must be one of {' '.join(PRECISIONS)}")
+    for key, count in at_least_one.items():
+        if count < 1:
+            raise ValueError(f"{key} {count} must be at least 1")
+    for key, value in not_negative.items():
+        if not value >= 0:
+            raise ValueError(f"{key} {value} must not be negative")
+    for key, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{key} {share} must be between 0 and 1")
 
 
 def build(config_class: type, fields: dict[str, Any], where: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
@@ -35,10 +36,12 @@ class MuonAdamW(torch.optim.Optimizer):
         super().__init__(groups, {"lr": 1e-3, "weight_decay": 0.0, "muon": False, "momentum": momentum, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure=None):  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of all parameters that have a gradient."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
-            (self._muon if group["muon"] else self._adamw)(parameters, group)
+            if parameters:
+                (self._muon if group["muon"] else self._adamw)(parameters, group)
 
     def _muon(self, parameters: list[Tensor], group: dict) -> None:
         by_shape: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
@@ -50,6 +53,7 @@ class MuonAdamW(torch.optim.Optimizer):
                 state = self.state[p]
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(p)
+                assert p.grad is not None
                 state["momentum"].lerp_(p.grad, 1 - group["momentum"])
                 updates.append(p.grad.lerp(state["momentum"], group["momentum"]).reshape(rows, columns))
             scale = max(1.0, rows / columns) ** 0.5
@@ -58,18 +62,20 @@ class MuonAdamW(torch.optim.Optimizer):
                 p.add_(update.reshape(p.shape), alpha=-group["lr"] * scale)
 
     def _adamw(self, parameters: list[Tensor], group: dict) -> None:
-        beta1, beta2 = group["betas"]
         for p in parameters:
-            state = self.state[p]
-            if "step" not in state:
-                state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
-            state["step"] += 1
-            state["mean"].lerp_(p.grad, 1 - beta1)
-            state["square"].lerp_(p.grad.square(), 1 - beta2)
-            corrected = state["square"].div(1 - beta2 ** state["step"]).sqrt_().add_(1e-8)
-            if p.ndim > 1:
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-            p.addcdiv_(state["mean"], corrected, value=-group["lr"] / (1 - beta1 ** state["step"]))
+            if "step" not in self.state[p]:
+                self.state[p].update(step=torch.tensor(0.0), mean=torch.zeros_like(p), square=torch.zeros_like(p))
+        beta1, beta2 = group["betas"]
+        adamw(
+            parameters,
+            [p.grad for p in parameters if p.grad is not None],
+            [self.state[p]["mean"] for p in parameters],
+            [self.state[p]["square"] for p in parameters],
+            [],
+            [self.state[p]["step"] for p in parameters],
+            amsgrad=False, beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=group["weight_decay"],
+            eps=1e-8, maximize=False,
+        )  # fmt: skip
 
 
 def build_optimizer(
@@ -78,7 +84,7 @@ def build_optimizer(
     """Splits parameters by role: inner matrices and convolutions to Muon, embeddings, heads and the rest to AdamW."""
     matrices, others = [], []
     for name, p in named:
-        outer = any(word in name for word in ("embed", "head", "conv_in", "conv_out", "codebook", "classif", "quant"))
+        outer = any(word in name for word in ("embed", "head", "conv_in", "conv_out", "codebook", "classif", "quant", "skip"))
         (matrices if p.ndim > 1 and not outer and muon_learning_rate > 0 else others).append(p)
     groups = [{"params": others, "lr": learning_rate, "weight_decay": weight_decay}]
     if matrices:

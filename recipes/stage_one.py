@@ -25,6 +25,7 @@ class StageOne:
         self.num_samples = len(train)
         torch.manual_seed(config.loop.seed)
         self.model: VQGAN = VQGAN(build(VQGANConfig, config.model, "stage_one.model"))
+        self.model.quantizer.make_trainer()
         self.model.to(memory_format=torch.channels_last)
         self.loss: VQGANLoss = build(VQGANLoss, config.losses, "stage_one.losses")
 
