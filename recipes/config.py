@@ -46,7 +46,7 @@ class LoopConfig:
 @dataclass
 class StageOneConfig:
     model: dict[str, Any] = field(default_factory=dict)  # fields of vqgan.VQGANConfig
-    quantizer_warmup_share: float = 0.12  # plain autoencoder first, then k-means codes (collapse and wrong colours else)
+    quantizer_warmup_share: float = 0.12  # plain autoencoder first, then k-means codes (else they collapse)
     losses: dict[str, Any] = field(default_factory=dict)  # arguments of vqgan.losses.VQGANLoss
     loop: LoopConfig = field(default_factory=LoopConfig)
 
@@ -95,7 +95,7 @@ def load_recipe(recipe: str, overrides: list[str] | None = None) -> RecipeConfig
             OmegaConf.structured(RecipeConfig), OmegaConf.load(path), OmegaConf.from_dotlist(overrides or [])
         )
         config = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, TypeError) as error:
         key = getattr(error, "full_key", None)
         raise ValueError(f"recipe {path.name}: {f'{key}: ' if key else ''}{str(error).splitlines()[0]}") from None
     except (YAMLError, UnicodeDecodeError) as error:

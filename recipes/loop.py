@@ -32,8 +32,11 @@ class Task(Protocol):
     """
 
     name: str
-    model: nn.Module  # averaged, validated and exported
     num_samples: int
+
+    @property
+    def model(self) -> nn.Module:
+        """What is averaged, validated and exported."""
 
     def trained(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
         """The named parameters that each loss trains: {"loss": [...], "discriminator_loss": [...]}."""
@@ -70,7 +73,7 @@ def save_atomically(state: Any, path: Path) -> None:
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise ValueError(f"{path} cannot be written ({str(error).splitlines()[0]}); make room, then run again") from None
+        raise ValueError(f"{path} cannot be written ({str(error).splitlines()[0]}); free some space") from None
     os.replace(temporary, path)
 
 

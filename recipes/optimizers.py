@@ -17,15 +17,25 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(updates: Tensor, steps: int = 5) -> Tensor:
-    """(N, rows, columns) -> same shape, singular values near 1, by a quintic Newton-Schulz iteration."""
+    """(N, rows, columns) -> same shape, singular values near 1, by a quintic Newton-Schulz iteration.
+
+    Each step multiplies by a polynomial of the Gram matrix, so the small side alone is iterated: 2.6 times less
+    work at 128 x 1152 than multiplying the matrix itself each time, equal but for rounding.
+    """
     a, b, c = NEWTON_SCHULZ
     x = updates / (updates.norm(dim=(1, 2), keepdim=True) + 1e-7)
     transposed = x.shape[1] > x.shape[2]
     if transposed:
         x = x.transpose(1, 2)
-    for _ in range(steps):
-        gram = x @ x.transpose(1, 2)
-        x = a * x + torch.baddbmm(b * gram, gram, gram, beta=1, alpha=c) @ x
+    gram = x @ x.transpose(1, 2)
+    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    product = identity.expand_as(gram)
+    for i in range(steps):
+        factor = torch.baddbmm(b * gram, gram, gram, alpha=c).add_(identity, alpha=a)
+        product = factor @ product
+        if i + 1 < steps:
+            gram = factor @ gram @ factor
+    x = product @ x
     return x.transpose(1, 2) if transposed else x
 
 
@@ -78,15 +88,30 @@ class MuonAdamW(torch.optim.Optimizer):
         )  # fmt: skip
 
 
+# Parameters whose rows are words, codes or pixels, not directions in a hidden space: Muon does not suit them.
+OUTER = ("embed", "head", "conv_in", "conv_out", "codebook", "classif", "quant", "skip")
+
+
 def build_optimizer(
     named: Iterable[tuple[str, nn.Parameter]], learning_rate: float, muon_learning_rate: float, weight_decay: float
 ) -> MuonAdamW:
-    """Splits parameters by role: inner matrices and convolutions to Muon, embeddings, heads and the rest to AdamW."""
-    matrices, others = [], []
+    """Splits parameters by role: inner matrices and convolutions to Muon, embeddings, heads and the rest to AdamW.
+
+    Vectors (biases, norms) do not decay. With a `muon_learning_rate` of 0 everything goes to AdamW.
+    """
+    vectors: list[nn.Parameter] = []
+    outer: list[nn.Parameter] = []
+    inner: list[nn.Parameter] = []
     for name, p in named:
-        outer = any(word in name for word in ("embed", "head", "conv_in", "conv_out", "codebook", "classif", "quant", "skip"))
-        (matrices if p.ndim > 1 and not outer and muon_learning_rate > 0 else others).append(p)
-    groups = [{"params": others, "lr": learning_rate, "weight_decay": weight_decay}]
-    if matrices:
-        groups.append({"params": matrices, "lr": muon_learning_rate, "weight_decay": weight_decay, "muon": True})
-    return MuonAdamW(groups)
+        if p.ndim < 2:
+            vectors.append(p)
+        elif muon_learning_rate > 0 and not any(word in name for word in OUTER):
+            inner.append(p)
+        else:
+            outer.append(p)
+    groups = [
+        {"params": vectors, "lr": learning_rate, "weight_decay": 0.0},
+        {"params": outer, "lr": learning_rate, "weight_decay": weight_decay},
+        {"params": inner, "lr": muon_learning_rate, "weight_decay": weight_decay, "muon": True},
+    ]
+    return MuonAdamW([group for group in groups if group["params"]])
