@@ -1,0 +1,1 @@
+"""What people use: the `m6` command and its page."""
