@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from corpus.attributes import PATTERNS, Attributes, attribute_sets
-from corpus.titles import write_title
+from corpus.titles import COLOR_WORDS, write_title
 from pipelines import TextToImagePipeline
 from recipes.config import EvaluationConfig, load_recipe
 from recipes.data import draw_products, to_pixels
@@ -22,7 +23,20 @@ from recipes.pictures import mark, to_sheet
 from vqgan import VQGAN
 
 EVALUATION_SEED = 2 << 30
-SPLITS = {"train": "seen pairs", "held_out_pattern": "held-out category-pattern", "held_out_color": "held-out category-colour"}
+BATCH_SIZE = 32
+SPLITS = {
+    "train": "seen pairs",
+    "held_out_pattern": "held-out category-pattern",
+    "held_out_color": "held-out category-colour",
+}
+
+
+def write_full_title(attributes: Attributes, rng: random.Random) -> str:
+    """A fresh shop title that says its colour; a title that leaves it open has no one right picture."""
+    while True:
+        title = write_title(attributes, rng)
+        if any(word in title for word in COLOR_WORDS[attributes.color]):
+            return title
 
 
 def summarize(right: Tensor, attributes: list[Attributes]) -> dict[str, float]:
@@ -43,8 +57,8 @@ def judge_renders(judge: Judge, vqgan: VQGAN, count: int, out: Path) -> dict[str
     names, images = draw_products(count, "all", size, EVALUATION_SEED)
     attributes = [Attributes(*n) for n in names]
     pixels, truth = to_pixels(images), to_labels(attributes)
-    codes = torch.cat([vqgan.encode(part) for part in pixels.split(32)])
-    restored = torch.cat([vqgan.decode(part) for part in codes.split(32)])
+    codes = torch.cat([vqgan.encode(part) for part in pixels.split(BATCH_SIZE)])
+    restored = torch.cat([vqgan.decode(part) for part in codes.split(BATCH_SIZE)])
     rows = {"true renders": summarize(judge.right(pixels, truth), attributes)}
     right = judge.right(restored, truth)
     rows["reconstructions"] = summarize(right, attributes)
@@ -62,12 +76,12 @@ def judge_pipeline(judge: Judge, pipe: TextToImagePipeline, split: str, count: i
     rng = random.Random(EVALUATION_SEED + len(split))
     sets = attribute_sets(split)
     attributes = [a for _ in range(-(-count // len(sets))) for a in rng.sample(sets, len(sets))][:count]
-    titles = [write_title(a, rng, always_color=True) for a in attributes]
+    titles = [write_full_title(a, rng) for a in attributes]
     parts: list[Tensor] = []
-    for first in range(0, count, 32):
-        prompts = titles[first : first + 32]
+    for first in track(range(0, count, BATCH_SIZE), f"drawing {SPLITS[split]}"):
+        prompts = titles[first : first + BATCH_SIZE]
         generators = [torch.Generator().manual_seed(EVALUATION_SEED + first + i) for i in range(len(prompts))]
-        parts.append(pipe(prompts, generator=generators, output_type="pt").images)
+        parts.append(pipe(prompts, generator=generators, output_type="pt", progress=False).images)
     pixels = torch.cat(parts).mul(2).sub(1)
     right = judge.right(pixels, to_labels(attributes))
     size = pixels.shape[-1]

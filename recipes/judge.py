@@ -67,7 +67,8 @@ class JudgeTask:
 
     def __init__(self, count: int, size: int, processes: int) -> None:
         attributes, images = draw_products(count, "all", size, JUDGE_SEED, processes)
-        small = [np.asarray(Image.fromarray(x).resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR)) for x in images]
+        side = (INPUT_SIZE, INPUT_SIZE)
+        small = [np.asarray(Image.fromarray(x).resize(side, Image.Resampling.BILINEAR)) for x in images]
         self.images, self.labels = np.stack(small), to_labels(attributes)
         self.num_held = count // 12
         self.num_samples = count - self.num_held

@@ -24,10 +24,14 @@ class StageOne:
         self.config, self.store, self.validation = config, train, validation
         self.num_samples = len(train)
         torch.manual_seed(config.loop.seed)
-        self.model: VQGAN = VQGAN(build(VQGANConfig, config.model, "stage_one.model"))
+        fields = {"sample_size": train.images.shape[1], **config.model}
+        self.model: VQGAN = VQGAN(build(VQGANConfig, fields, "stage_one.model"))
         self.model.quantizer.make_trainer()
         self.model.to(memory_format=torch.channels_last)
         self.loss: VQGANLoss = build(VQGANLoss, config.losses, "stage_one.losses")
+
+    def _pixels(self, store: PictureStore, indices: Tensor) -> Tensor:
+        return store.pixels(indices).to(self.model.last_layer.device, memory_format=torch.channels_last)
 
     def trained(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
         sets = {"loss": list(self.model.named_parameters())}
@@ -35,7 +39,7 @@ class StageOne:
         return {**sets, "discriminator_loss": discriminator} if discriminator else sets
 
     def losses(self, indices: Tensor, generator: torch.Generator, progress: float) -> dict[str, Tensor]:
-        pixels = self.store.pixels(indices).to(memory_format=torch.channels_last)
+        pixels = self._pixels(self.store, indices)
         quantize = progress >= self.config.quantizer_warmup_share
         if quantize and not self.model.quantizer.initialized:
             self._start_codebook(generator)
@@ -45,7 +49,7 @@ class StageOne:
     @torch.no_grad()
     def _start_codebook(self, generator: torch.Generator) -> None:
         chosen = torch.randperm(self.num_samples, generator=generator)[:384]
-        latents = [self.model.encode_latents(self.store.pixels(part)) for part in chosen.split(32)]
+        latents = [self.model.encode_latents(self._pixels(self.store, part)) for part in chosen.split(32)]
         self.model.quantizer.initialize(torch.cat(latents), generator)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
@@ -54,7 +58,7 @@ class StageOne:
             return {}
         squares, codes = [], []
         for part in torch.arange(len(self.validation)).split(32):
-            pixels = self.validation.pixels(part)
+            pixels = self._pixels(self.validation, part)
             codes.append(model.encode(pixels))
             squares.append((model.decode(codes[-1]) - pixels).square().mean(dim=(1, 2, 3)))
         psnr = (10 * torch.log10(4 / torch.cat(squares))).mean()
@@ -68,15 +72,17 @@ class StageOne:
 
     def picture(self, model: nn.Module) -> Image.Image:
         assert isinstance(model, VQGAN)
-        pixels = self.validation.pixels(torch.arange(min(16, len(self.validation))))
+        pixels = self._pixels(self.validation, torch.arange(min(16, len(self.validation))))
         output = model(pixels, quantize=bool(model.quantizer.initialized)).reconstruction
         return to_sheet(torch.cat([pixels, output]), columns=len(pixels))
 
 
 @torch.no_grad()
 def encode_store(model: VQGAN, store: PictureStore) -> Tensor:
-    """The codes of every picture of a store: (N, h, w) int16 on the way to a file, read back as int64."""
+    """The codes of every picture of a store: (N, h, w) int32."""
     from rich.progress import track
 
+    device = model.last_layer.device
     parts = torch.arange(len(store)).split(64)
-    return torch.cat([model.encode(store.pixels(part)).to(torch.int32) for part in track(parts, "encoding pictures")])
+    codes = [model.encode(store.pixels(part).to(device)).cpu() for part in track(parts, "encoding pictures")]
+    return torch.cat(codes).to(torch.int32)

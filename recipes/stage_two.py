@@ -17,7 +17,8 @@ from recipes.pictures import to_sheet
 from vqgan import VQGAN
 
 SHEET_PROMPTS = (
-    "军旅风迷彩高跟鞋", "红色波点连衣裙", "蓝色条纹T恤", "绿色格纹双肩背包", "黄色碎花雨伞", "粉色纯色手提包", "黑色西服", "紫色沙发",
+    "军旅风迷彩高跟鞋", "红色波点连衣裙", "蓝色条纹T恤", "绿色格纹双肩背包",
+    "黄色碎花雨伞", "粉色纯色手提包", "黑色商务西服", "紫色北欧沙发",
 )  # fmt: skip
 
 
@@ -47,8 +48,9 @@ class StageTwo:
         return {"loss": list(self.model.named_parameters())}
 
     def _losses(self, model: nn.Module, texts: list[str], codes: Tensor) -> dict[str, Tensor]:
-        input_ids, attention_mask = self.tokenizer.batch(texts, allow_empty=True)
-        codes = codes.long().flatten(1)
+        device = next(model.parameters()).device
+        input_ids, attention_mask = (x.to(device) for x in self.tokenizer.batch(texts, allow_empty=True))
+        codes = codes.long().flatten(1).to(device)
         output = model(input_ids, attention_mask, codes)
         losses = text_to_image_loss(output, input_ids, attention_mask, codes, self.config.text_weight)
         return {

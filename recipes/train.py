@@ -75,7 +75,8 @@ def train_stage_two(
     if (folder / "model_index.json").is_file():
         return folder
     words = all_words() if config.data.corpus == "products" else stores[0].captions
-    tokenizer = M6Tokenizer.train(words, config.stage_two.vocab_size, max_length=config.stage_two.model["max_text_length"])
+    max_length = config.stage_two.model["max_text_length"]
+    tokenizer = M6Tokenizer.train(words, config.stage_two.vocab_size, max_length=max_length)
     task = StageTwo(config.stage_two, vqgan, tokenizer, (stores[0], codes[0]), (stores[1], codes[1]))
     prior = run_loop(task, config.stage_two.loop, out / "stage_two")
     task.pipeline(prior).save_pretrained(folder)

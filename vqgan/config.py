@@ -36,7 +36,7 @@ class VQGANConfig:
     quantizer: str = "vector"  # vector (taming's), ema, cosine, gumbel, fsq
     commitment_weight: float = 0.25
     codebook_decay: float = 0.99  # ema and cosine: decay of the moving averages
-    dead_code_threshold: float = 2.0  # ema and cosine: codes whose moving count falls below start again
+    dead_code_share: float = 0.1  # ema and cosine: codes used less than this share of the mean start again
     fsq_levels: tuple[int, ...] = ()  # fsq: levels of each of the codebook_dim dimensions
 
     def __post_init__(self) -> None:

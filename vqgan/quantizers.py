@@ -94,7 +94,7 @@ class MovingAverageQuantizer(VectorQuantizer):
             decay=self.config.codebook_decay,
             use_cosine_sim=self.cosine,
             kmeans_init=not self.initialized,
-            threshold_ema_dead_code=self.config.dead_code_threshold,
+            threshold_ema_dead_code=self.config.dead_code_share,
             commitment_weight=self.config.commitment_weight,
             accept_image_fmap=True,
             rotation_trick=False,
@@ -114,8 +114,11 @@ class MovingAverageQuantizer(VectorQuantizer):
             self.make_trainer()
         assert self.trainer is not None
         self.trainer.train()
+        book = self.trainer._codebook
+        mean_use = latents.numel() / self.codebook.numel()
+        book.threshold_ema_dead_code = book.reset_cluster_size = self.config.dead_code_share * mean_use
         z_q, codes, loss = self.trainer(latents)
-        self.codebook.copy_(self.trainer._codebook.embed[0])
+        self.codebook.copy_(book.embed[0])
         self.trained.fill_(True)
         return z_q, codes, loss.sum()
 
