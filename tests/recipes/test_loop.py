@@ -19,12 +19,13 @@ import recipes.loop as loop
 from recipes.config import LoopConfig
 from recipes.devices import autocast, has_fast_bf16
 from recipes.loop import Run, learning_rate_share, save_atomically, train
+from recipes.report import Report, time_left
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = LoopConfig(steps=60, batch_size=8, learning_rate=0.01, log_steps=5, save_minutes=0.0, ema_decay=0.9)
 
 
-def rows(directory: Path, *keys: str) -> list[tuple[float, ...]]:
+def rows(directory: Path) -> list[tuple[float, ...]]:
     """The log without what depends on the clock."""
     lines = (directory / "log.jsonl").read_text("utf-8").splitlines()
     clock = ("minutes", "samples_per_second", "noise")
@@ -54,7 +55,7 @@ def stop_at(task: ToyTask, step: int) -> None:
 
 def test_the_loss_falls(tmp_path: Path) -> None:
     task = ToyTask()
-    model = train(task, replace(CONFIG, steps=200), tmp_path)
+    model = train(task, replace(CONFIG, steps=200, save_minutes=1.0), tmp_path)
     first, last = rows(tmp_path)[0], rows(tmp_path)[-1]
     assert last[-1] < 0.1 < first[1]
     assert not model.training
@@ -237,3 +238,30 @@ def test_precision_follows_the_hardware() -> None:
     ):
         with autocast(precision, cpu):
             assert (matrix @ matrix).dtype == expected
+
+
+def test_gradients_are_clipped(tmp_path: Path) -> None:
+    """AdamW does not mind the size of a gradient unless it is far below its epsilon."""
+    moved = {}
+    for clip_norm in (1.0, 1e-14):
+        run = Run(ToyTask(), replace(CONFIG, clip_norm=clip_norm), tmp_path / str(clip_norm))
+        before = run.task.model[3].bias.clone()  # type: ignore[index]
+        run.train_step(0.1)
+        moved[clip_norm] = float((run.task.model[3].bias - before).detach().abs().max())  # type: ignore[index]
+    assert moved[1e-14] < 1e-4 * moved[1.0]
+
+
+def test_rows_after_the_checkpoint_and_half_rows_are_dropped(tmp_path: Path) -> None:
+    lines = [json.dumps({"step": step, "loss": 1.0}) for step in (5, 10, 15, 20)]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines) + '\n{"step": 25, "lo', "utf-8")
+    with Report("toy", tmp_path, batch_size=8, first_step=10, first_progress=0.1) as report:
+        report.add({"loss": torch.tensor(2.0)})
+        report.add({"loss": torch.tensor(4.0)})
+        report.write(15, 0.5, 0.2, report.means(), {})
+    steps, losses = zip(*[(row[0], row[1]) for row in rows(tmp_path)], strict=True)
+    assert steps == (5, 10, 15) and losses == (1.0, 1.0, 3.0)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(41.2, "41 s"), (720, "12 min"), (12_600, "3.5 h")])
+def test_time_left_is_said_in_a_fitting_unit(seconds: float, said: str) -> None:
+    assert time_left(seconds) == said
