@@ -1,10 +1,10 @@
-"""The pipeline as a true `diffusers.DiffusionPipeline`, for programs that live there: same folder, same pixels.
+"""The pipeline as a true `diffusers.DiffusionPipeline`, for programs that live there.
 
     from pipelines.diffusers_adapter import M6DiffusionPipeline
     pipe = M6DiffusionPipeline.from_pretrained("models/demo").to("cuda")
 
-Only this module imports diffusers. The parts are no `ModelMixin`s, so what diffusers would ask of those (loading,
-saving, `dtype`, moving) is answered here; CPU offload is not offered, and diffusers says so.
+The same folder gives the same pixels. Only this module imports diffusers. The parts are no `ModelMixin`s, so
+what diffusers asks of those (loading, saving, dtype, moving) is answered here. CPU offload is not offered.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
-from PIL import Image
 from torch import Tensor
 
 from m6_prior import M6Model, M6Tokenizer
@@ -29,7 +27,7 @@ from vqgan import VQGAN
 class M6PipelineOutput(BaseOutput):
     """As pipelines.TextToImageOutput; `output[0]` is the pictures."""
 
-    images: list[Image.Image] | np.ndarray | Tensor
+    images: Any
     codes: Tensor
     scores: Tensor
 
@@ -50,12 +48,12 @@ class M6DiffusionPipeline(DiffusionPipeline):
         return TextToImagePipeline(self.vqgan, self.prior, self.tokenizer, **self.config.sampling)
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, torch_dtype: torch.dtype | None = None) -> M6DiffusionPipeline:
-        """Reads a folder that either pipeline saved. Raises ValueError as TextToImagePipeline.from_pretrained does."""
+    def from_pretrained(cls, directory: str | Path, dtype: torch.dtype | None = None) -> M6DiffusionPipeline:
+        """Reads a folder that either pipeline saved; errors as of TextToImagePipeline.from_pretrained."""
         core = TextToImagePipeline.from_pretrained(directory)
         pipe = cls(core.vqgan, core.prior, core.tokenizer, asdict(core.defaults))
         pipe.register_to_config(_name_or_path=str(directory))
-        return pipe if torch_dtype is None else pipe.to(torch_dtype)
+        return pipe if dtype is None else pipe.to(dtype)
 
     def save_pretrained(self, directory: str | Path, dtype: torch.dtype | None = None) -> None:
         self.core.save_pretrained(directory, dtype)

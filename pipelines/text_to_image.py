@@ -10,13 +10,12 @@ from __future__ import annotations
 import queue
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -26,19 +25,25 @@ from pipelines.model_folder import read_index, replacing, write_index
 from pipelines.sampling import DEFAULT_TOP_K, SamplingDefaults, make_generators
 from vqgan import VQGAN
 
+T = TypeVar("T")
+
 OUTPUT_TYPES = ("pil", "np", "pt")
 
 # (pipe, step, step_count, {"codes": (B, step + 1) int64}): after code number `step` of `step_count` is drawn
 StepCallback = Callable[[Any, int, int, dict[str, Tensor]], object]
 
 
+class UnknownWordsWarning(UserWarning):
+    """A prompt has words outside the vocabulary."""
+
+
 @dataclass(frozen=True)
 class TextToImageOutput:
     """B pictures, those of one prompt next to each other."""
 
-    images: list[Image.Image] | np.ndarray | Tensor  # "np" (B, H, W, 3), "pt" (B, 3, H, W): float32 in [0, 1]
+    images: Any  # list of PIL pictures; "np" (B, H, W, 3) or "pt" (B, 3, H, W), float32 in [0, 1]
     codes: Tensor  # (B, h, w) int64
-    scores: Tensor  # (B,) log-likelihood of the codes that were drawn, in nats
+    scores: Tensor  # (B,) log p(codes | prompt) in nats, without guidance, temperature and top-k
 
 
 class StreamedPictures(NamedTuple):
@@ -154,7 +159,7 @@ class TextToImagePipeline:
             raise ValueError(f"output_type {output_type!r} is unknown; choose {', '.join(OUTPUT_TYPES)}")
 
         # 2. Words to tokens; the model never learned what an unknown one means, so it does not see it
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        prompts = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
         self._check_prompts(prompts)
         input_ids, attention_mask = self.tokenizer.batch(prompts)
         attention_mask &= input_ids != self.tokenizer.unk_token_id
@@ -202,8 +207,8 @@ class TextToImagePipeline:
         seed: int | None = None,
         codes: Tensor | None = None,
         every_rows: int = 2,
-    ) -> Iterator[StreamedPictures]:
-        """The pictures of a call after every few rows of codes and at the end.
+    ) -> Generator[StreamedPictures, None, None]:
+        """The pictures of a call after every few rows of codes, if the reader keeps up, and at the end.
 
         Arguments and errors are those of a call. The codes are drawn in a thread; leaving the loop stops it.
         """
@@ -230,11 +235,10 @@ class TextToImagePipeline:
         thread = threading.Thread(target=draw, daemon=True)
         thread.start()
         try:
-            while isinstance(message := messages.get(), Tensor):
+            while isinstance(message := latest(messages), Tensor):
                 yield StreamedPictures(message.shape[1] / total, self.preview(message))
             if isinstance(message, BaseException):
                 raise message
-            assert isinstance(message.images, list)
             yield StreamedPictures(1.0, message.images, message)
         finally:
             stopped.set()
@@ -270,7 +274,7 @@ class TextToImagePipeline:
         return to_pil(images.masked_fill(~drawn, 1.0))
 
     @staticmethod
-    def _to_output(images: Tensor, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:
+    def _to_output(images: Tensor, output_type: str) -> Any:
         if output_type == "pt":
             return images
         return to_pil(images) if output_type == "pil" else images.permute(0, 2, 3, 1).cpu().numpy()
@@ -284,13 +288,19 @@ class TextToImagePipeline:
         for text in prompts:
             if not isinstance(text, str):
                 raise ValueError(f"prompt {text!r} must be a text, not {type(text).__name__}")
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise ValueError(f"prompt {text!r} is not valid Unicode; write it in UTF-8")
             words = self.tokenizer.encode(text)[1:-1]
             unknown = ", ".join(self.tokenizer.unknown_words(text))
             if all(word == self.tokenizer.unk_token_id for word in words):
                 raise ValueError(f"prompt {text!r} has no word that the model knows; use other words")
             if unknown:
-                message = f"unknown to the model, so they cannot change the picture: {unknown} (in {text!r})"
-                warnings.warn(message, stacklevel=4)
+                warnings.warn(
+                    f"prompt {text!r} has words that the model does not know,"
+                    f" which cannot change the picture: {unknown}",
+                    UnknownWordsWarning,
+                    stacklevel=4,
+                )
 
     def _check_codes(self, codes: Tensor | None, count: int) -> Tensor | None:
         """Known codes as (B, n) on the device, or None."""
@@ -328,6 +338,14 @@ def check_parts(vqgan: VQGAN, prior: M6Model, tokenizer: M6Tokenizer) -> None:
             f"max_length {tokenizer.max_length} of the tokenizer is above max_text_length"
             f" {prior.config.max_text_length} of the prior; use parts that were trained together"
         )
+
+
+def latest(messages: queue.Queue[T]) -> T:
+    """Waits for a message and drops those that newer ones have overtaken."""
+    message = messages.get()
+    while not messages.empty():
+        message = messages.get()
+    return message
 
 
 def to_pil(images: Tensor) -> list[Image.Image]:
