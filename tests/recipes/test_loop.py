@@ -99,7 +99,8 @@ def test_a_killed_run_resumes_to_the_same_losses(tmp_path: Path) -> None:
         f"train(ToyTask(), LoopConfig(**{vars(replace(CONFIG, steps=4000))!r}), Path(sys.argv[1]))\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "killed"), str(ROOT), str(Path(__file__).parent)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     log = tmp_path / "killed" / "log.jsonl"
     deadline = time.monotonic() + 60
     while not (log.is_file() and log.read_text().count("\n") > 6):
@@ -265,3 +266,15 @@ def test_rows_after_the_checkpoint_and_half_rows_are_dropped(tmp_path: Path) -> 
 @pytest.mark.parametrize(("seconds", "said"), [(41.2, "41 s"), (720, "12 min"), (12_600, "3.5 h")])
 def test_time_left_is_said_in_a_fitting_unit(seconds: float, said: str) -> None:
     assert time_left(seconds) == said
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_learns_and_resumes(tmp_path: Path) -> None:
+    broken = ToyTask()
+    stop_at(broken, 60)
+    with pytest.raises(Stopped):
+        train(broken, replace(CONFIG, steps=200), tmp_path)
+    model = train(ToyTask(), replace(CONFIG, steps=200), tmp_path)
+    assert next(model.parameters()).is_cuda
+    assert rows(tmp_path)[-1][-1] < 0.1

@@ -27,10 +27,10 @@ class ToyTask:
         }
 
     def losses(self, indices: Tensor, generator: torch.Generator, progress: float) -> dict[str, Tensor]:
-        device = self.x.device
+        device = self.model[0].weight.device
         noise = 0.01 * torch.randn(len(indices), 6, generator=generator)
         output = self.model((self.x[indices] + noise).to(device))
-        error = (output - self.y[indices]).square()
+        error = (output - self.y[indices].to(device)).square()
         losses = {"loss": error.mean(), "largest": error.max()}
         if progress >= 0.5:
             guess = self.adversary(output.detach())
@@ -41,7 +41,8 @@ class ToyTask:
     def validate(self, model: nn.Module) -> dict[str, float]:
         assert not model.training
         self.num_validations += 1
-        return {"validation_loss": float((model(self.x) - self.y).square().mean()), "noise": float(torch.rand(1))}
+        output = model(self.x.to(self.model[0].weight.device)).cpu()
+        return {"validation_loss": float((output - self.y).square().mean()), "noise": float(torch.rand(1))}
 
     def picture(self, model: nn.Module) -> Image.Image | None:
         return Image.new("RGB", (4, 4))
