@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OUTPUTS = Path("outputs")
 MAX_PICTURES = 64  # of one call: so many make a grid that can still be looked at
 BATCH = 8  # pictures drawn side by side; more only cost memory
-SEED_BITS = 31  # of seeds drawn here: short enough to type
+SEED_BITS = 24  # of seeds drawn here: short enough to type
 LAST_SEED = (1 << 63) - 1 - MAX_PICTURES
 
 
@@ -81,11 +81,15 @@ def check_output(path: Path) -> None:
             return
 
 
+def file_words(prompt: str) -> str:
+    """The prompt's beginning as a part of a file name."""
+    return re.sub(r"[^\w]+", "_", prompt).strip("_")[:40] or "picture"
+
+
 def default_output(prompt: str, seed: int) -> Path:
     """A name that tells the prompt and the seed, and that no file has yet."""
-    words = re.sub(r"[^\w]+", "_", prompt).strip("_")[:40] or "picture"
     for copy in range(1, sys.maxsize):
-        path = OUTPUTS / f"{words}-{seed}{f'-{copy}' if copy > 1 else ''}.png"
+        path = OUTPUTS / f"{file_words(prompt)}-{seed}{f'-{copy}' if copy > 1 else ''}.png"
         if not path.exists():
             return path
     raise AssertionError
