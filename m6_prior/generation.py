@@ -4,8 +4,8 @@ Shapes: P prompts, B pictures (P x num_images_per_prompt, a prompt's pictures si
 (B, twice that with guidance, rounded up), T text tokens, N = h x w codes, K codebook, D hidden.
 
 The same seed gives the same picture in any batch: noise comes from the picture's own generator, texts are padded to one
-width, and rows are rounded up to ROW_BLOCK because matrix products of 1 to 3 rows go through other kernels, which round
-otherwise. Noise belongs to codes, not to ranks, so that completing a picture's first codes with its seed gives it again.
+width, and rows are rounded up to ROW_BLOCK (see model.py). Noise belongs to codes, not to ranks, and is drawn for given
+codes too: a picture completed from its own first codes with its seed is the same picture.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from m6_prior.model import KVCache, M6Model, additive
+from m6_prior.model import ROW_BLOCK, KVCache, M6Model, additive
 
-ROW_BLOCK = 4
-TEXT_BLOCK = 8
+TEXT_BLOCK = 8  # texts are padded to the model's longest, rounded up to this
 MIN_TEMPERATURE = 1e-6  # below, float32 cannot tell it from greedy
 
 OnStep = Callable[[int, Tensor], object]
@@ -70,7 +69,7 @@ def sample_codes(
 ) -> SampledCodes:
     """Draws the codes of P x num_images_per_prompt pictures.
 
-    input_ids (P, T) int64, attention_mask (P, T) bool: of `M6Tokenizer.batch`.
+    input_ids (P, T) int64, attention_mask (P, T) bool: of `M6Tokenizer.batch`, each text from [CLS] to [SEP].
     top_k in 1..K, then top_p in (0, 1] of what is left; temperature > 0; guidance_scale >= 0, diffusers' convention
     u + s (c - u), where u is predicted from an empty text; 1.0 runs the prompt alone, at half the cost.
     generators: one a picture; each picture takes K numbers from its own for each of its N codes.
@@ -178,45 +177,52 @@ class Generation:
         given = 0 if known is None else known.shape[1]
         if known is not None:
             self.codes[:, :given] = known.to(self.codes.device)
-        for step in range(config.num_codes):
+        for row, generator in draws:
+            for _ in range(given):
+                row.uniform_(generator=generator)
+        for step in range(given, config.num_codes):
+            conditional, guided = self.predict(step) if step > given else self.start(given)
             for row, generator in draws:
                 row.uniform_(generator=generator)
-            if step < given:
-                continue
-            conditional, guided = self.predict(step) if step > given else self.predict_known(given)
-            chosen = choose(guided, uniform.to(guided.device), self.sampling)
-            self.codes[:, step] = chosen
-            self.add_likelihood(conditional, chosen[:, None])
+            self.codes[:, step] = choose(guided, uniform.to(guided.device), self.sampling)
+            self.add_likelihood(conditional[:, None], self.codes[:, step : step + 1])
             if on_step is not None:
                 with torch.inference_mode(False):
                     on_step(step, self.codes[:, : step + 1].clone())
+        if given == config.num_codes:
+            self.start(given)
+
+    def start(self, given: int) -> tuple[Tensor, Tensor]:
+        """Runs the inputs that predict the given codes and the next one; adds the likelihood of the given ones.
+
+        Returns conditional and guided logits (B, K) float32 of code number `given` (of the last if all are given).
+        """
+        model, most = self.model, self.model.config.num_codes
+        count = min(max(given + 1, ROW_BLOCK), most)  # what lies behind code `given` is overwritten later
+        x = model.embed_codes(self.codes[:, : count - 1])[self.picture_of_row]
+        start = self.cache.length
+        mask = self.row_mask[..., : start + count].repeat(1, 1, count, 1)
+        mask[..., start:] = additive(torch.ones(count, count, dtype=torch.bool, device=x.device).tril(), mask.dtype)
+        x = model.transform(x, model.attention_mask(mask), self.cache)
+        self.cache.length = start + given + 1
+        if given:
+            logits = model.code_head(model.norm(x[: self.pictures, :given])).float()
+            self.add_likelihood(logits, self.codes[:, :given])
+        return self.guide(x[:, min(given, most - 1)])
 
     def predict(self, step: int) -> tuple[Tensor, Tensor]:
-        """Conditional and guided logits (B, K) float32 of code `step`, from the one before."""
+        """Conditional and guided logits (B, K) float32 of code `step`, from the codes before it."""
         model, width = self.model, self.model.config.code_width
         x = model.code_embedding(self.codes[:, step - 1]) + self.code_positions[step]
         if step >= width:
             x = x + model.above_embedding(self.codes[:, step - width])
         x = x[self.picture_of_row, None]
         x = model.transform(x, self.step_mask[..., : self.cache.length + 1], self.cache)
-        return self.guide(x)
-
-    def predict_known(self, given: int) -> tuple[Tensor, Tensor]:
-        """Logits (B, K) of code number `given` from all given ones at once; counts the likelihood of those."""
-        model = self.model
-        x = model.embed_codes(self.codes[:, :given])[self.picture_of_row]
-        start, end = self.cache.length, self.cache.length + given + 1
-        mask = self.row_mask[..., :end].repeat(1, 1, given + 1, 1)
-        causal = torch.ones(given + 1, given + 1, dtype=torch.bool, device=x.device).tril()
-        mask[..., start:] = additive(causal, mask.dtype)
-        x = model.transform(x, model.attention_mask(mask), self.cache)
-        if given:
-            logits = model.code_head(model.norm(x[: self.pictures, :-1])).float()
-            self.add_likelihood(logits, self.codes[:, :given, None])
-        return self.guide(x[:, -1:])
+        return self.guide(x[:, 0])
 
     def guide(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model.code_head(self.model.norm(x[:, 0])).float()
+        """x (R, D) -> conditional and guided logits (B, K) float32."""
+        logits = self.model.code_head(self.model.norm(x)).float()
         conditional = logits[: self.pictures]
         if not self.guided:
             return conditional, conditional
@@ -224,9 +230,9 @@ class Generation:
         return conditional, unconditional + self.sampling.guidance_scale * (conditional - unconditional)
 
     def add_likelihood(self, logits: Tensor, codes: Tensor) -> None:
-        """logits (B, ..., K), codes (B, ..., 1) or (B, 1)."""
-        log_p = logits.gather(-1, codes).squeeze(-1) - logits.logsumexp(-1)
-        self.log_likelihood += log_p.double().view(self.pictures, -1).sum(1)
+        """logits (B, n, K), codes (B, n)."""
+        log_p = logits.log_softmax(-1).gather(-1, codes[..., None])
+        self.log_likelihood += log_p.sum((1, 2), dtype=torch.float64)
 
 
 def choose(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:

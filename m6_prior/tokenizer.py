@@ -1,7 +1,7 @@
 """Words in and out: WordPiece in the layout of BERT's Chinese vocabulary, with the `tokenizers` library.
 
-Text is cleaned, brought to NFKC (full-width letters become half-width), stripped of accents and lowercased; each Chinese
-character stands alone, runs of latin letters and digits are split into word pieces. A sequence is `[CLS] words [SEP]`.
+Text is cleaned, brought to NFKC (full-width letters become half-width), stripped of accents and lowercased; each
+Chinese character stands alone, runs of latin letters and digits are split into pieces. A sequence: `[CLS] words [SEP]`.
 
 Deviation from BERT: [IMG], the token that begins a picture, is part of the vocabulary (appended to a BERT vocab.txt).
 """
@@ -81,7 +81,7 @@ class M6Tokenizer:
         tokens = [*SPECIAL_TOKENS, *sorted(seen), *sorted("##" + character for character in inside)]
         if len(tokens) > vocab_size:
             raise ValueError(
-                f"vocab_size {vocab_size} is below the {len(tokens)} tokens that the characters of the texts need; raise it"
+                f"vocab_size {vocab_size} is below the {len(tokens)} that the characters of the texts need; raise it"
             )
         latin = "abcdefghijklmnopqrstuvwxyz0123456789"
         whole = sorted((word for word in words if len(word) > 1), key=lambda word: (-words[word], word))
