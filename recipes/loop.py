@@ -196,7 +196,7 @@ def train(task: Task, config: LoopConfig, directory: Path) -> nn.Module:
     if run.progress >= 1.0:
         return run.ema.module.eval()
     next_validation = run.progress + config.validate_share if run.step else 0.0
-    last_save = time.monotonic()
+    last_save, validated_step = time.monotonic(), 0
     with Report(task.name, directory, config.batch_size, run.step, run.progress) as report:
         while (progress := run.progress) < 1.0:
             report.add(run.train_step(progress))
@@ -205,12 +205,12 @@ def train(task: Task, config: LoopConfig, directory: Path) -> nn.Module:
             means, figures = report.means(), {}
             if progress >= next_validation:
                 next_validation = progress + config.validate_share
-                figures = run.validate()
+                figures, validated_step = run.validate(), run.step
             report.write(run.step, run.minutes, progress, means, figures)
             if time.monotonic() - last_save > 60 * config.save_minutes:
                 run.save()
                 last_save = time.monotonic()
-        means = report.means()
-        report.write(run.step, run.minutes, 1.0, means, run.validate())
+        means, figures = report.means(), run.validate() if validated_step < run.step else {}
+        report.write(run.step, run.minutes, 1.0, means, figures)
         run.save()
     return run.ema.module.eval()

@@ -39,7 +39,7 @@ class Report:
         self.line = self.bar.add_task(name, total=1.0)
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        self.num_steps, self.state = 0, name
+        self.num_steps, self.loss, self.speed = 0, math.nan, 0.0
         self.started = self.began = time.monotonic()
 
     def _forget_rows_after(self, step: int) -> None:
@@ -80,19 +80,21 @@ class Report:
         self, step: int, minutes: float, progress: float, means: dict[str, float], figures: dict[str, float]
     ) -> None:
         """One row of the log; where there are validation figures, one line on the console too."""
-        row = {"step": step, "minutes": minutes, **means, **figures}
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({key: float(f"{value:.7g}") for key, value in row.items()}) + "\n")
+        numbers = {"minutes": minutes, **means, **figures}
+        if means or figures:
+            row = {"step": step, **{key: float(f"{value:.7g}") for key, value in numbers.items()}}
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
         for key, value in {**means, **figures}.items():
             self.writer.add_scalar(key, value, step)
         now = time.monotonic()
         left = (now - self.started) * (1 - progress) / max(progress - self.first_progress, 1e-9)
         if means:
-            speed, loss = means["samples_per_second"], means.get("loss", math.nan)
-            self.state = f"{self.name} loss {loss:.4f}, {speed:.1f} samples/s, {time_left(left)} left"
-        self.bar.update(self.line, completed=progress, description=self.state)
+            self.loss, self.speed = means.get("loss", math.nan), means["samples_per_second"]
+        state = f"{self.name} loss {self.loss:.4f}, {self.speed:.1f} samples/s, {time_left(left)} left"
+        self.bar.update(self.line, completed=progress, description=state)
         if figures:
             others = {key: value for key, value in means.items() if key not in ("loss", "samples_per_second")}
             shown = " ".join(f"{key} {value:.4g}" for key, value in {**others, **figures}.items())
-            self.console.print(f"step {step} ({100 * progress:.0f} %) {self.state}: {shown}", highlight=False)
+            self.console.print(f"step {step} ({100 * progress:.0f} %) {state}: {shown}", highlight=False)
         self.sums, self.counts, self.num_steps, self.began = {}, {}, 0, time.monotonic()
