@@ -158,7 +158,7 @@ def llamagen_config(tensors: dict[str, Tensor], origin: Path) -> VQGANConfig:
 
     base_channels = side("encoder.conv_in.weight", 0)
     num_levels = count(r"encoder\.conv_blocks\.(\d+)\.")
-    widths = [side(f"encoder.conv_blocks.{i}.res.0.conv1.weight", 0) for i in range(num_levels)]
+    widths = [side(f"encoder.conv_blocks.{i}.res.0.conv1.weight", 0) for i in range(max(num_levels, 1))]
     with_attention = [i for i in range(num_levels) if f"encoder.conv_blocks.{i}.attn.0.q.weight" in tensors]
     if base_channels == 0 or any(width % base_channels for width in widths):
         raise ValueError(f"{origin}: channels {widths} of the levels are no multiples of {base_channels}, the first")

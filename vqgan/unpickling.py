@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickletools
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,11 +24,7 @@ HARMLESS_NAMES = frozenset(
         "argparse.Namespace",
         "collections.defaultdict",
         *(f"pathlib.{name}" for name in ("Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")),
-        *(
-            f"{module}.{name}"
-            for module in ("builtins", "__builtin__")
-            for name in ("object", "dict", "list", "tuple", "set", "frozenset", "int", "float", "str", "bool", "slice")
-        ),
+        *(f"builtins.{name}" for name in ("object", "dict", "list", "tuple", "set", "int", "float", "str", "bool")),
     }
 )
 LIKE_DICT = ("defaultdict", "AttributeDict", "dict")
@@ -98,7 +95,10 @@ def _names(pickle: IO[bytes]) -> set[str]:
     names = set()
     for opcode, argument, _ in pickletools.genops(pickle):
         if opcode.name in ("GLOBAL", "INST"):
-            names.add(str(argument).replace(" ", "."))
+            module, _, name = str(argument).partition(" ")
+            # torch writes Python 2's names, and its reader translates them so
+            module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+            names.add(f"{module}.{name}")
         elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
             raise ValueError(f"its pickle names classes by {opcode.name}, which torch.save never does")
     return names
