@@ -12,6 +12,7 @@ from yaml import YAMLError
 
 RECIPE_DIR = Path(__file__).parent
 PRECISIONS = ("auto", "fp32", "bf16")
+STORED_PRECISIONS = ("fp16", "fp32")
 
 
 @dataclass
@@ -72,6 +73,7 @@ class RecipeConfig:
     name: str = "demo"
     out: str = "runs/demo"
     threads: int = 0  # 0: torch's default
+    stored_precision: str = "fp16"  # of the weights in the model folder: fp16 or fp32
     data: DataConfig = field(default_factory=DataConfig)
     stage_one: StageOneConfig = field(default_factory=StageOneConfig)
     stage_two: StageTwoConfig = field(default_factory=StageTwoConfig)
@@ -132,6 +134,8 @@ def check_recipe(config: RecipeConfig) -> None:
             raise ValueError(f"{section}.clip_norm {loop.clip_norm} must be above 0")
         if loop.precision not in PRECISIONS:
             raise ValueError(f"{section}.precision {loop.precision!r} must be one of {' '.join(PRECISIONS)}")
+    if config.stored_precision not in STORED_PRECISIONS:
+        raise ValueError(f"stored_precision {config.stored_precision!r} must be one of {' '.join(STORED_PRECISIONS)}")
     for key, count in at_least_one.items():
         if count < 1:
             raise ValueError(f"{key} {count} must be at least 1")

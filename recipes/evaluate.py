@@ -97,14 +97,14 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Scores a model folder, prints the table and writes `metrics.json` and contact sheets to `out_dir`.
 
-    `count`: pictures a row (the recipe's when 0). The judge is trained once and kept in `runs/judge`.
+    `count`: pictures a row (the recipe's when 0). The judge is trained once and kept in `runs/`.
     """
     config = config or load_recipe("demo").evaluation
     count = count or config.count
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     pipe = TextToImagePipeline.from_pretrained(model_dir)
-    judge = load_judge(Path("runs/judge"), 128, config.judge)
+    judge = load_judge(config.judge)
     rows = judge_renders(judge, pipe.vqgan, max(count, 360), out)
     for split, label in SPLITS.items():
         rows[label] = judge_pipeline(judge, pipe, split, count, out)

@@ -22,6 +22,7 @@ from recipes.data import draw_products, to_pixels
 
 JUDGE_SEED = 3 << 30
 INPUT_SIZE = 96
+NUM_RENDERS = 12_000
 UNCLEAR = len(PATTERNS)
 
 
@@ -122,15 +123,16 @@ def spoil(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return blurred
 
 
-def load_judge(directory: Path, size: int, config: LoopConfig, processes: int = 0) -> Judge:
-    """The judge in `directory`, trained first if it is not there (minutes)."""
+def load_judge(config: LoopConfig, size: int = 128, processes: int = 0) -> Judge:
+    """The judge that `config` describes, trained first if `runs/` does not hold it (3 minutes on 2 cores)."""
     from recipes.loop import train
 
+    directory = Path("runs") / f"judge-{config.steps}-{config.batch_size}-{config.seed}"
     path = directory / "judge.safetensors"
     judge = Judge()
     if not path.is_file():
         torch.manual_seed(config.seed)
-        trained = train(JudgeTask(12_000, size, processes), config, directory)
-        save_file(trained.state_dict(), path)
+        trained = train(JudgeTask(NUM_RENDERS, size, processes), config, directory)
+        save_file(trained.cpu().state_dict(), path)
     judge.load_state_dict(load_file(path))
     return judge.eval()

@@ -79,6 +79,7 @@ def train_stage_two(
     tokenizer = M6Tokenizer.train(words, config.stage_two.vocab_size, max_length=max_length)
     task = StageTwo(config.stage_two, vqgan, tokenizer, (stores[0], codes[0]), (stores[1], codes[1]))
     prior = run_loop(task, config.stage_two.loop, out / "stage_two")
-    task.pipeline(prior).save_pretrained(folder)
+    dtype = torch.float16 if config.stored_precision == "fp16" else None
+    task.pipeline(prior).save_pretrained(folder, dtype)
     (folder / "recipe.json").write_text(json.dumps(OmegaConf.to_container(OmegaConf.structured(config)), indent=1))
     return folder

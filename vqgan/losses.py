@@ -65,7 +65,7 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
-def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: nn.Parameter) -> Tensor:
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
     """Ratio of the two losses' gradients at the last layer, in [0, 1e4], detached (Esser et al., equation 7)."""
     ours = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0].norm()
     theirs = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0].norm()
@@ -106,7 +106,7 @@ class VQGANLoss(nn.Module):
             self.discriminator = network.apply(weights_init)
 
     def forward(
-        self, pixel_values: Tensor, output: VQGANOutput, *, progress: float, last_layer: nn.Parameter
+        self, pixel_values: Tensor, output: VQGANOutput, *, progress: float, last_layer: Tensor
     ) -> dict[str, Tensor]:
         """Scalars: `loss` for the VQGAN, `discriminator_loss` once it has started, and the terms.
 

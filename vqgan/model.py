@@ -45,7 +45,7 @@ class VQGAN(nn.Module):
         self.color_skip = ColorSkip(config) if config.color_skip else None
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The weight on which the discriminator's gradient is balanced (taming's adaptive weight)."""
         return self.decoder.conv_out.weight
 

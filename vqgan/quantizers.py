@@ -7,6 +7,7 @@ the moving averages is vector-quantize-pytorch's, built for training only; infer
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ class MovingAverageQuantizer(VectorQuantizer):
     def _make_codebook(self, values: Tensor) -> None:
         self.register_buffer("codebook", values)
         self.register_buffer("trained", torch.tensor(False))
-        self.trainer: nn.Module | None = None
+        self.trainer: Any = None
 
     @property
     def initialized(self) -> bool:
@@ -112,7 +113,6 @@ class MovingAverageQuantizer(VectorQuantizer):
     def _train_step(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.trainer is None:
             self.make_trainer()
-        assert self.trainer is not None
         self.trainer.train()
         book = self.trainer._codebook
         mean_use = latents.numel() / self.codebook.numel()
