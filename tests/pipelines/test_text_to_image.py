@@ -234,11 +234,18 @@ def test_a_slow_reader_of_a_stream_skips_what_is_overtaken(pipe: TextToImagePipe
 
 
 def test_leaving_a_stream_stops_the_drawing(pipe: TextToImagePipeline) -> None:
+    steps: list[float] = []
+
+    def count(*_: Any) -> None:
+        steps.append(time.monotonic())
+        time.sleep(0.05)
+
+    pipe.prior.code_head.register_forward_hook(count)
     threads = threading.active_count()
     stream = pipe.stream(PROMPTS[0], seed=9, every_rows=1)
     next(stream)
     stream.close()
-    assert threading.active_count() == threads
+    assert threading.active_count() == threads and len(steps) < 16
 
 
 def test_a_stream_raises_what_a_call_raises(pipe: TextToImagePipeline) -> None:
