@@ -48,6 +48,7 @@ class LoopConfig:
 class StageOneConfig:
     model: dict[str, Any] = field(default_factory=dict)  # fields of vqgan.VQGANConfig
     quantizer_warmup_share: float = 0.12  # plain autoencoder first, then k-means codes (else they collapse)
+    blank_weight: float = 0.0  # pulls cells of pure white to one latent, which leaves the codes to the products
     losses: dict[str, Any] = field(default_factory=dict)  # arguments of vqgan.losses.VQGANLoss
     loop: LoopConfig = field(default_factory=LoopConfig)
 

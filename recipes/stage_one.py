@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -13,6 +14,8 @@ from recipes.data import PictureStore
 from recipes.pictures import to_sheet
 from vqgan import VQGAN, VQGANConfig
 from vqgan.losses import VQGANLoss
+
+BLANK = 0.985  # what counts as white, in [-1, 1]: two steps of 256 off
 
 
 class StageOne:
@@ -44,7 +47,26 @@ class StageOne:
         if quantize and not self.model.quantizer.initialized:
             self._start_codebook(generator)
         output = self.model(pixels, quantize=quantize)
-        return self.loss(pixels, output, progress=progress, last_layer=self.model.last_layer)
+        losses = self.loss(pixels, output, progress=progress, last_layer=self.model.last_layer)
+        if self.config.blank_weight:
+            losses["blank"] = self._blank_loss(pixels, output.latents)
+            losses["loss"] = losses["loss"] + self.config.blank_weight * losses["blank"]
+        return losses
+
+    def _blank_loss(self, pixels: Tensor, latents: Tensor) -> Tensor:
+        """Distance of white cells' latents from that of an empty picture.
+
+        Else white cells near a product carry a part of it: half of all codes then stand for white, and stage two
+        has to guess among them.
+        """
+        factor = self.model.config.downsampling_factor
+        darkest = -F.max_pool2d(-pixels.amin(1, keepdim=True), factor)
+        white = (darkest > BLANK).to(latents.dtype)
+        with torch.no_grad():
+            empty = self.model.encode_latents(torch.ones_like(pixels[:1, :, : 8 * factor, : 8 * factor]))
+            target = self.model.quantizer.normalize(empty)[:, :, 3:5, 3:5].mean((2, 3), keepdim=True)
+        distance = (self.model.quantizer.normalize(latents) - target).square().sum(1, keepdim=True)
+        return (distance * white).sum() / white.sum().clamp(min=1)
 
     @torch.no_grad()
     def _start_codebook(self, generator: torch.Generator) -> None:

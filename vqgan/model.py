@@ -24,9 +24,10 @@ TRAINING_ONLY = ("quantizer.trainer.", "quantizer.rounding.")
 
 @dataclass(frozen=True)
 class VQGANOutput:
-    """reconstruction (B, 3, H, W), unclamped; codes (B, h, w) int64 or None; quantizer_loss, a scalar."""
+    """reconstruction (B, 3, H, W), unclamped; latents (B, D, h, w); codes (B, h, w) int64 or None; a scalar loss."""
 
     reconstruction: Tensor
+    latents: Tensor
     codes: Tensor | None
     quantizer_loss: Tensor
 
@@ -79,9 +80,9 @@ class VQGAN(nn.Module):
         latents = self.encode_latents(pixel_values)
         if not quantize:
             plain = self.decode_latents(self.quantizer.normalize(latents))
-            return VQGANOutput(plain, None, latents.new_zeros(()))
+            return VQGANOutput(plain, latents, None, latents.new_zeros(()))
         z_q, codes, loss = self.quantizer(latents)
-        return VQGANOutput(self.decode_latents(z_q), codes, loss)
+        return VQGANOutput(self.decode_latents(z_q), latents, codes, loss)
 
     def save_pretrained(self, directory: str | Path, dtype: torch.dtype | None = None) -> None:
         """Writes config.json and the weights of inference, as `dtype` when given; each file all or nothing."""
