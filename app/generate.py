@@ -118,10 +118,12 @@ def draw(
     pipe: TextToImagePipeline, prompt: str, num_images: int, seed: int, settings: dict[str, Any]
 ) -> Iterator[list[Image]]:
     """The pictures of seeds `seed`, `seed` + 1 ..., a batch at a time."""
+    from pipelines import UnknownWordsWarning
+
     for first in range(0, num_images, BATCH):
         count = min(BATCH, num_images - first)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="prompt ", category=UserWarning)  # unknown words: said already
+            warnings.simplefilter("ignore", UnknownWordsWarning)  # said already
             images = pipe(prompt, num_images_per_prompt=count, seed=seed + first, **settings).images
         assert isinstance(images, list)
         yield images

@@ -159,6 +159,9 @@ def train(
     ] = None,
 ) -> None:
     """Train a model folder from nothing. Stopped at any moment, the same command goes on where it was."""
+    from app.recipe_check import check_models
+
+    check_models(recipe, overrides or [])
     from recipes.train import train as run
 
     run(recipe, overrides or [])

@@ -70,10 +70,10 @@ def build_page(pipe: TextToImagePipeline, model: Path) -> gr.Blocks:
 def seed_controls() -> tuple[gr.Number, gr.Button, gr.Button]:
     with gr.Row(elem_id="seed-row"):
         seed = gr.Number(
-            RANDOM, label="种子 · Seed", info="-1：随机 · random", precision=0, scale=3, min_width=100,
+            RANDOM, label="种子 · Seed", info="-1 随机 random", precision=0, scale=3, min_width=100,
         )  # fmt: skip
-        keep = gr.Button("沿用 · Keep", size="md", scale=1, min_width=90)
-        forget = gr.Button("随机 · Random", size="md", scale=1, min_width=90)
+        keep = gr.Button("沿用 Keep", size="md", scale=1, min_width=86)
+        forget = gr.Button("随机 Random", size="md", scale=1, min_width=96)
     return seed, keep, forget
 
 
@@ -139,10 +139,15 @@ def connect(
         path = pictures[0][0] if pictures else None
         return gr.update(value=path, interactive=path is not None), seeds[0] if seeds else None
 
+    def clear(prompt: str) -> tuple[Any, Any, Any]:
+        if studio.complaint(prompt):
+            return gr.skip(), gr.skip(), gr.skip()
+        return gr.update(value=[], preview=False, selected_index=None), "", gr.update(interactive=False)
+
+    overview: Any = {"fn": clear, "inputs": inputs[0], "outputs": [gallery, status, download], "queue": False,
+                     "show_progress": "hidden", "api_visibility": PRIVATE}  # fmt: skip
     options: Any = {"fn": generate, "inputs": inputs, "outputs": [gallery, status, seeds], "show_progress_on": status,
                     "concurrency_id": "drawing", "concurrency_limit": 1}  # fmt: skip
-    overview: Any = {"fn": lambda: gr.update(selected_index=None), "outputs": gallery, "queue": False,
-                     "show_progress": "hidden", "api_visibility": PRIVATE}  # fmt: skip
     go.click(**overview)
     inputs[0].submit(**overview)
     clicked = go.click(**options, api_name="generate", api_description=API)

@@ -32,7 +32,8 @@ CSS = """
 #status .error, #status button[aria-label="Clear"] { display: none; }
 #status p { margin: 0; font-variant-numeric: tabular-nums; }
 #seed-row { align-items: end; }
-#seed-row button { white-space: nowrap; padding-inline: 6px; font-size: .9rem; }
+#seed-row button { white-space: nowrap; padding-inline: 4px; font-size: .85rem; }
+#seed-row { gap: 8px; }
 @media (max-width: 760px) {
   #desk { grid-template: "ask" "show" "tune" / 1fr; }
   .gradio-container { padding: 8px !important; }

@@ -102,4 +102,6 @@ class Studio:
 
 def ignore_unknown_words() -> None:
     """The page says them itself."""
-    warnings.filterwarnings("ignore", message="prompt ", category=UserWarning)
+    from pipelines import UnknownWordsWarning
+
+    warnings.simplefilter("ignore", UnknownWordsWarning)
