@@ -21,11 +21,13 @@ def explain(error: BaseException) -> str | None:
     text = " ".join(str(error).split())
     if isinstance(error, ValueError):
         return text or type(error).__name__
-    # raised by libraries that a command has loaded; naming their classes here would load them for `m6 --help` too
+    # classes of libraries that a command has loaded; to import them here would slow `m6 --help`
     kind = type(error).__name__
     if kind == "SafetensorError" or (kind == "RuntimeError" and "inline_container" in text):
         full = "No space left" in text or "os error 28" in text
-        return NO_SPACE.format(where="") if full else f"a file of weights could not be written or read: {text}"
+        return (
+            NO_SPACE.format(where="") if full else f"a file of weights could not be written or read: {text}"
+        )
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError):
         return "not enough memory; ask for fewer pictures, a smaller batch, or another --device"
     return None

@@ -61,7 +61,9 @@ def check_request(prompt: str, num_images: int, seed: int | None) -> None:
     """What can be told before the model loads. Raises ValueError."""
     check_text(prompt)
     if not 1 <= num_images <= MAX_PICTURES:
-        raise ValueError(f"number of pictures {num_images} must be 1 to {MAX_PICTURES}; draw more with further seeds")
+        raise ValueError(
+            f"number of pictures {num_images} must be 1 to {MAX_PICTURES}; draw more with further seeds"
+        )
     if seed is not None and not 0 <= seed <= LAST_SEED:
         raise ValueError(f"seed {seed} must be a whole number from 0 to {LAST_SEED}")
 
@@ -75,9 +77,13 @@ def check_output(path: Path) -> None:
     for folder in path.absolute().parents:
         if os.path.lexists(folder):
             if not folder.is_dir():
-                raise ValueError(f"output {path} cannot be written: {folder} is no folder; name a file in a folder")
+                raise ValueError(
+                    f"output {path} cannot be written: {folder} is no folder; name a file in a folder"
+                )
             if not os.access(folder, os.W_OK | os.X_OK):
-                raise ValueError(f"output {path} cannot be written: no permission in {folder}; choose another with -o")
+                raise ValueError(
+                    f"output {path} cannot be written: no permission in {folder}; choose another with -o"
+                )
             return
 
 
@@ -96,7 +102,7 @@ def default_output(prompt: str, seed: int) -> Path:
 
 
 def picture_paths(path: Path, num_images: int, each: bool) -> list[Path]:
-    """The file of the picture or the grid, then with `each` those of the single pictures: NAME-1.png, NAME-2.png ..."""
+    """The file of the picture or the grid, then with `each` NAME-1.png, NAME-2.png ... of each one."""
     singles = range(1, num_images + 1) if each and num_images > 1 else ()
     return [path, *(path.with_name(f"{path.stem}-{i}{path.suffix}") for i in singles)]
 
@@ -108,9 +114,17 @@ def program_version() -> str:
         return "0 (not installed)"
 
 
-def picture_info(prompt: str, seed: int, settings: dict[str, Any], model: Path, num_images: int = 1) -> dict[str, Any]:
+def picture_info(
+    prompt: str, seed: int, settings: dict[str, Any], model: Path, num_images: int = 1
+) -> dict[str, Any]:
     """What a picture file keeps of how it was made; in a grid picture i has seed + i."""
-    info = {"prompt": prompt, "seed": seed, **settings, "model": model.resolve().name, "program": f"m6 {program_version()}"}
+    info = {
+        "prompt": prompt,
+        "seed": seed,
+        **settings,
+        "model": model.resolve().name,
+        "program": f"m6 {program_version()}",
+    }
     return {**info, "num_images": num_images} if num_images > 1 else info
 
 
@@ -142,7 +156,7 @@ def generate(
     """Draws and writes pictures; a grid where there are several. Files are whole or absent.
 
     Words that the model does not know are said on stderr.
-    Raises ValueError for wrong input, before the model loads where that can be known, and OSError from the disk.
+    Raises ValueError for wrong input, where possible before the model loads, and OSError from the disk.
     """
     check_request(prompt, num_images, seed)
     seed = new_seed() if seed is None else seed

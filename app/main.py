@@ -1,4 +1,4 @@
-"""The `m6` command. Nothing heavy is imported before a command needs it, so that `m6 --help` answers at once."""
+"""The `m6` command. Nothing heavy is imported before a command needs it: `m6 --help` answers at once."""
 
 from __future__ import annotations
 
@@ -17,15 +17,22 @@ m6 serve
 
 m6 train demo        (everything from nothing, 30 minutes on 2 cores)
 
-`m6 COMMAND --help` tells all options. Wrong input ends in one line and exit status 2; with M6_TRACEBACK=1 in a traceback.
+`m6 COMMAND --help` tells all options. Wrong input ends in one line and exit status 2
+(M6_TRACEBACK=1 shows where it was found).
 """
 
 app = typer.Typer(
-    name="m6", cls=Commands, help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
-    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
-import_app = typer.Typer(no_args_is_help=True, help="Turn other projects' checkpoints into VQGAN folders.")
-corpus_app = typer.Typer(no_args_is_help=True, help="Make training data.")
+    name="m6",
+    cls=Commands,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+import_app = typer.Typer(no_args_is_help=True, help="Turn checkpoints of taming or llamagen into VQGAN folders.")
+corpus_app = typer.Typer(no_args_is_help=True, help="Make training data: products, drawn with titles.")
 app.add_typer(import_app, name="import")
 app.add_typer(corpus_app, name="corpus")
 
@@ -52,31 +59,48 @@ def options(
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to draw, in Chinese: 红色波点连衣裙.", show_default=False)],
-    num_images: Annotated[int, typer.Option("--num-images", "-n", help="Pictures, 1 to 64; several make a grid.")] = 1,
+    prompt: Annotated[
+        str, typer.Argument(help="What to draw, in Chinese: 红色波点连衣裙.", show_default=False)
+    ],
+    num_images: Annotated[
+        int, typer.Option("--num-images", "-n", help="Pictures, 1 to 64; several make a grid.")
+    ] = 1,
     seed: Annotated[
-        int | None, typer.Option(help="The same seed draws the same picture; picture i of several has seed + i.",
-                                 show_default="a new one, printed")
+        int | None,
+        typer.Option(
+            help="The same seed draws the same picture; picture i of several has seed + i.",
+            show_default="a new one, printed",
+        ),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(help="Draw each code from so many of the likeliest, 1 to the codebook's size.",
-                                 show_default="the model's")
+        int | None,
+        typer.Option(
+            help="Draw each code from so many of the likeliest, 1 to the codebook's size.",
+            show_default="the model's",
+        ),
     ] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="... and of these from the likeliest that hold this share of the probability.",
-                                   show_default="the model's")
+        float | None,
+        typer.Option(
+            help="... and of these from the likeliest that hold this share of the probability.",
+            show_default="the model's",
+        ),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="Above 1 more varied, below 1 safer.", show_default="the model's")
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="How closely to follow the words; 1 is off.", show_default="the model's")
+        float | None,
+        typer.Option(help="How closely to follow the words; 1 is off.", show_default="the model's"),
     ] = None,
     model: Model = "demo",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The PNG file.", show_default="outputs/PROMPT-SEED.png")
+        Path | None,
+        typer.Option("--output", "-o", help="The PNG file.", show_default="outputs/PROMPT-SEED.png"),
     ] = None,
-    each: Annotated[bool, typer.Option("--each", help="Beside the grid, save every picture: FILE-1.png, ...")] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="Beside the grid, save every picture: FILE-1.png, ...")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Draw a prompt into a PNG that keeps the prompt, the seed and the settings inside."""
@@ -98,8 +122,11 @@ def serve(
     port: Annotated[int, typer.Option(help="The port to listen at.")] = 7860,
     password: Annotated[
         str | None,
-        typer.Option(envvar="M6_PASSWORD", help="Asked for at the page (any user name); needed where others can reach it.",
-                     show_default=False)
+        typer.Option(
+            envvar="M6_PASSWORD",
+            help="Asked for at the page (any user name); needed where others can reach it.",
+            show_default=False,
+        ),
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -155,7 +182,8 @@ def products(
 def train(
     recipe: Annotated[str, typer.Argument(help="demo, or a YAML file.", show_default=False)],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE ...", help="stage_two.loop.steps=100", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE ...", help="stage_two.loop.steps=100", show_default=False),
     ] = None,
 ) -> None:
     """Train a model folder from nothing. Stopped at any moment, the same command goes on where it was."""
@@ -169,8 +197,12 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model folder, or demo for the bundled one.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Where the table and the contact sheets go.")] = Path("outputs/eval"),
+    model: Annotated[
+        str, typer.Argument(help="A model folder, or demo for the bundled one.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Where the table and the contact sheets go.")] = Path(
+        "outputs/eval"
+    ),
     count: Annotated[int, typer.Option(help="Pictures a row of the table; 0 is the recipe's.")] = 0,
 ) -> None:
     """Score a model: a table, and contact sheets to look at. The first time, a judge is trained for it."""

@@ -21,8 +21,12 @@ def find_model(name: str) -> Path:
     if folder.exists():
         return folder
     if name == BUNDLED:
-        raise ValueError(f"the bundled model {folder} is not there; get the whole repository, or give --model DIR")
-    raise ValueError(f"model folder {folder} is not there; give a folder that `m6 train` made, or demo for the bundled one")
+        raise ValueError(
+            f"the bundled model {folder} is not there; get the whole repository, or give --model DIR"
+        )
+    raise ValueError(
+        f"model folder {folder} is not there; give a folder that `m6 train` made, or demo for the bundled one"
+    )
 
 
 def load_model(folder: Path, device: str) -> TextToImagePipeline:

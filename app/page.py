@@ -22,8 +22,8 @@ PRIVATE: Any = "private"  # of events that are no part of the API
 HEADER = "# M6 文生图\n写一句话，挑一张图 · Type a prompt, pick a picture"
 API = """Draws pictures for a Chinese prompt; yields them while they fill, the finished PNG files last.
 
-Each file keeps the prompt, its seed and the settings inside (text chunks `prompt` and `m6`). The same seed draws the same
-picture; picture i of several has seed + i. Seed -1 is a new one, told in the captions and in the status.
+Each file keeps the prompt, its seed and the settings inside (text chunks `prompt` and `m6`). The same seed
+draws the same picture; picture i of several has seed + i. Seed -1 is a new one, told in captions and status.
 Returns the pictures with captions and a line of status. Errors tell the value, the limit and the fix.
 """
 
@@ -37,15 +37,15 @@ def build_page(pipe: TextToImagePipeline, model: Path) -> gr.Blocks:
         with gr.Row(equal_height=False, elem_id="desk"):
             with gr.Column(elem_id="ask"):
                 prompt = gr.Textbox(
-                    label="描述 · Prompt", placeholder="例如：军旅风迷彩高跟鞋", lines=2, max_lines=4, autofocus=True,
-                    max_length=studio.max_characters, elem_id="prompt",
+                    label="描述 · Prompt", placeholder="例如：军旅风迷彩高跟鞋", lines=2, max_lines=4,
+                    autofocus=True, max_length=studio.max_characters, elem_id="prompt",
                 )  # fmt: skip
                 with gr.Row(elem_id="actions"):
                     go = gr.Button("生成 · Draw", variant="primary", scale=3, min_width=150, elem_id="go")
                     stop = gr.Button("停止 · Stop", scale=1, min_width=110)
                 gr.Examples(
-                    studio.examples(), prompt, label="试一试 · Try one", elem_id="examples", cache_examples=False,
-                    api_visibility=PRIVATE,
+                    studio.examples(), prompt, label="试一试 · Try one", elem_id="examples",
+                    cache_examples=False, api_visibility=PRIVATE,
                 )  # fmt: skip
             with gr.Column(elem_id="show"):
                 gallery = gr.Gallery(
@@ -60,8 +60,19 @@ def build_page(pipe: TextToImagePipeline, model: Path) -> gr.Blocks:
                 seed, keep, forget = seed_controls()
                 sampling = sampling_controls(studio)
         picked_seed = gr.State(None)
-        connect(studio, [prompt, num_images, seed, *sampling], (go, stop), (gallery, status, download, picked_seed))
-        keep.click(lambda number: RANDOM if number is None else number, picked_seed, seed, queue=False, api_visibility=PRIVATE)
+        connect(
+            studio,
+            [prompt, num_images, seed, *sampling],
+            (go, stop),
+            (gallery, status, download, picked_seed),
+        )
+        keep.click(
+            lambda number: RANDOM if number is None else number,
+            picked_seed,
+            seed,
+            queue=False,
+            api_visibility=PRIVATE,
+        )
         forget.click(lambda: RANDOM, None, seed, queue=False, api_visibility=PRIVATE)
     page.queue(max_size=WAITING, default_concurrency_limit=1)
     return page
@@ -94,7 +105,8 @@ def sampling_controls(studio: Studio) -> list[gr.Slider]:
                 info="高则多样，低则稳妥 · Higher is more varied, lower safer",
             ),
             gr.Slider(
-                0.0, max(8.0, defaults.guidance_scale), defaults.guidance_scale, step=0.1, label="引导 · Guidance",
+                0.0, max(8.0, defaults.guidance_scale), defaults.guidance_scale, step=0.1,
+                label="引导 · Guidance",
                 info="紧扣描述的程度，1 为关 · How closely to follow the words; 1 is off",
             ),
         ]  # fmt: skip
@@ -131,13 +143,19 @@ def connect(
             except (ValueError, OSError) as error:
                 raise gr.Error(str(error), print_exception=False) from error
 
-    def pick(seeds: list[int], event: gr.SelectData) -> tuple[dict[str, Any], int | None]:
-        path = event.value["image"]["path"]
-        return gr.update(value=path, interactive=True), seeds[event.index] if event.index < len(seeds) else None
+    def choose(pictures: list[Any] | None, seeds: list[int], index: int) -> tuple[dict[str, Any], int | None]:
+        # the path is the gallery's, which gradio has checked to lie in its cache; an event's could be any file's
+        if not pictures or not 0 <= index < min(len(pictures), len(seeds)):
+            return gr.update(value=None, interactive=False), None
+        return gr.update(value=pictures[index][0], interactive=True), seeds[index]
+
+    def pick(
+        pictures: list[Any] | None, seeds: list[int], event: gr.SelectData
+    ) -> tuple[dict[str, Any], int | None]:
+        return choose(pictures, seeds, event.index)
 
     def pick_first(pictures: list[Any] | None, seeds: list[int]) -> tuple[dict[str, Any], int | None]:
-        path = pictures[0][0] if pictures else None
-        return gr.update(value=path, interactive=path is not None), seeds[0] if seeds else None
+        return choose(pictures, seeds, 0)
 
     def clear(prompt: str) -> tuple[Any, Any, Any]:
         if studio.complaint(prompt):
@@ -146,19 +164,34 @@ def connect(
 
     overview: Any = {"fn": clear, "inputs": inputs[0], "outputs": [gallery, status, download], "queue": False,
                      "show_progress": "hidden", "api_visibility": PRIVATE}  # fmt: skip
-    options: Any = {"fn": generate, "inputs": inputs, "outputs": [gallery, status, seeds], "show_progress_on": status,
-                    "concurrency_id": "drawing", "concurrency_limit": 1}  # fmt: skip
+    options: Any = {
+        "fn": generate,
+        "inputs": inputs,
+        "outputs": [gallery, status, seeds],
+        "show_progress_on": status,
+        "concurrency_id": "drawing",
+        "concurrency_limit": 1,
+    }
     go.click(**overview)
     inputs[0].submit(**overview)
     clicked = go.click(**options, api_name="generate", api_description=API)
     entered = inputs[0].submit(**options, api_visibility=PRIVATE)
     for drawn in (clicked, entered):
         drawn.success(
-            pick_first, [gallery, seeds], [download, picked_seed], show_progress="hidden", api_visibility=PRIVATE
+            pick_first,
+            [gallery, seeds],
+            [download, picked_seed],
+            show_progress="hidden",
+            api_visibility=PRIVATE,
         )
     stop.click(None, cancels=[clicked, entered], queue=False, api_visibility=PRIVATE)
     gallery.select(
-        pick, seeds, [download, picked_seed], show_progress="hidden", queue=False, api_visibility=PRIVATE
+        pick,
+        [gallery, seeds],
+        [download, picked_seed],
+        show_progress="hidden",
+        queue=False,
+        api_visibility=PRIVATE,
     )
 
 

@@ -1,4 +1,4 @@
-"""How the page looks: a quiet frame, so that the pictures are what one sees. Fonts of the system, none fetched."""
+"""How the page looks: a quiet frame around the pictures. Fonts are the system's, none is fetched."""
 
 from __future__ import annotations
 

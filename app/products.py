@@ -29,13 +29,17 @@ def draw_samples(count: int, size: int, split: str, seed: int, processes: int) -
             for first in range(0, count, BLOCK):
                 yield from pool.map(sample, seeds[first : first + BLOCK], chunksize=32)
     except BrokenProcessPool:
-        raise ValueError(f"one of {processes} drawing processes died (out of memory?); try --processes 1") from None
+        raise ValueError(
+            f"one of {processes} drawing processes died (out of memory?); try --processes 1"
+        ) from None
 
 
-def write_products(out: Path, count: int, size: int, split: str, seed: int, form: str, processes: int = 0) -> int:
-    """Draws `count` products into the new folder `out` (whole or absent), with a bar on stderr; returns the count.
+def write_products(
+    out: Path, count: int, size: int, split: str, seed: int, form: str, processes: int = 0
+) -> int:
+    """Draws `count` products into the new folder `out` (whole or absent), a bar on stderr; returns the count.
 
-    processes: 0 is one a core. Raises ValueError for values out of range, an unknown format and a folder in use.
+    processes: 0 is one a core. Raises ValueError for values out of range and a folder in use.
     """
     from rich.console import Console
     from rich.progress import track
@@ -45,7 +49,12 @@ def write_products(out: Path, count: int, size: int, split: str, seed: int, form
     writers = {"imagefolder": write_imagefolder, "webdataset": write_webdataset}
     if form not in writers:
         raise ValueError(f"format {form!r} is unknown; choose one of {', '.join(writers)}")
-    for name, value, least in (("count", count, 1), ("size", size, 16), ("seed", seed, 0), ("processes", processes, 0)):
+    for name, value, least in (
+        ("count", count, 1),
+        ("size", size, 16),
+        ("seed", seed, 0),
+        ("processes", processes, 0),
+    ):
         if value < least:
             raise ValueError(f"{name} {value} must be at least {least}")
     attribute_sets(split)

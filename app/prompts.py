@@ -24,11 +24,15 @@ class PromptWords:
 def check_text(prompt: str) -> None:
     """What can be told without a model. Raises ValueError."""
     if not prompt.strip():
-        raise ValueError(f"the prompt is empty ({prompt!r}); write what the picture shows, such as 红色高跟鞋")
+        raise ValueError(
+            f"the prompt is empty ({prompt!r}); write what the picture shows, such as 红色高跟鞋"
+        )
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         raise ValueError("the prompt is not UTF-8 text; set the terminal to UTF-8")
     if len(prompt) > MAX_CHARACTERS:
-        raise ValueError(f"the prompt has {len(prompt)} characters, the limit is {MAX_CHARACTERS}; shorten it")
+        raise ValueError(
+            f"the prompt has {len(prompt)} characters, the limit is {MAX_CHARACTERS}; shorten it"
+        )
 
 
 def read_prompt(tokenizer: M6Tokenizer, prompt: str) -> PromptWords:

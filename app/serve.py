@@ -28,10 +28,11 @@ def is_local(host: str) -> bool:
 
 
 def check_address(host: str, port: int, password: str | None) -> None:
-    """Raises ValueError for an open page without a password, and for an address that cannot be listened at."""
+    """Raises ValueError for an open page without a password, and for an address that cannot be used."""
     if not is_local(host) and not password:
         raise ValueError(
-            f"host {host} can be reached by others: give --password (or set M6_PASSWORD), or use --host 127.0.0.1"
+            f"host {host} can be reached by others: give --password (or set M6_PASSWORD),"
+            " or use --host 127.0.0.1"
         )
     if password is not None and len(password) < SHORTEST_PASSWORD:
         raise ValueError(f"the password has {len(password)} characters; give at least {SHORTEST_PASSWORD}")
@@ -44,7 +45,9 @@ def check_address(host: str, port: int, password: str | None) -> None:
             trial.bind(address)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"cannot listen at {host} port {port} ({reason}); choose another --host or --port") from None
+        raise ValueError(
+            f"cannot listen at {host} port {port} ({reason}); choose another --host or --port"
+        ) from None
 
 
 def launch(page: gradio.Blocks, host: str, port: int, password: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What the page does with a prompt: pictures while they are drawn, then as files; complaints in two languages."""
+"""What the page does with a prompt: pictures as they fill, then as files; complaints in two languages."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 MAX_PICTURES = 8  # of one click
 MAX_SEED = (1 << 53) - 1 - MAX_PICTURES  # what a browser's numbers hold
 EXAMPLES = (
-    "军旅风迷彩高跟鞋", "复古波点连衣裙红色", "减震透气跑鞋蓝色条纹", "绵羊毛商务休闲西服套装", "北欧布艺沙发绿色格纹",
-    "智能机器人玩具黄色", "田园碎花遮阳伞粉色", "大容量双肩包黑色纯色",
-)  # fmt: skip
+    "军旅风迷彩高跟鞋",
+    "复古波点连衣裙红色",
+    "减震透气跑鞋蓝色条纹",
+    "绵羊毛商务休闲西服套装",
+    "北欧布艺沙发绿色格纹",
+    "智能机器人玩具黄色",
+    "田园碎花遮阳伞粉色",
+    "大容量双肩包黑色纯色",
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,9 @@ class Studio:
         if complaint := self.complaint(prompt):
             raise ValueError(complaint)
         if not 1 <= num_images <= MAX_PICTURES:
-            raise ValueError(f"图片数量须为 1 至 {MAX_PICTURES} · {num_images} pictures: ask for 1 to {MAX_PICTURES}.")
+            raise ValueError(
+                f"图片数量须为 1 至 {MAX_PICTURES} · {num_images} pictures: ask for 1 to {MAX_PICTURES}."
+            )
         if seed is not None and not 0 <= seed <= MAX_SEED:
             raise ValueError(f"种子须为 0 至 {MAX_SEED} · The seed {seed} must be 0 to {MAX_SEED}.")
         from pipelines import save_picture

@@ -12,6 +12,10 @@ QUANTIZERS = ("vector", "ema", "cosine", "gumbel", "fsq")
 CLASS_NAME = "VQGAN"
 
 
+def is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
 @dataclass(frozen=True)
 class VQGANConfig:
     """Sizes in pixels and channels; the defaults are taming's f16 with 1024 codes.
@@ -46,10 +50,17 @@ class VQGANConfig:
             "sample_size", "in_channels", "out_channels", "base_channels", "num_res_blocks", "patch_size",
             "latent_channels", "codebook_size", "codebook_dim",
         ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        if not self.channel_multipliers:
-            raise ValueError("channel_multipliers is empty; give one number a level, such as [1, 2]")
+            if not is_count(getattr(self, name)):
+                raise ValueError(f"{name} {getattr(self, name)!r} must be a whole number of at least 1")
+        if not self.channel_multipliers or not all(map(is_count, self.channel_multipliers)):
+            raise ValueError(
+                f"channel_multipliers {list(self.channel_multipliers)} must be whole numbers of at least 1,"
+                " one a level, such as [1, 2]"
+            )
+        limits = (("dropout", 1), ("codebook_decay", 1), ("dead_code_share", 1), ("commitment_weight", math.inf))
+        for name, limit in limits:
+            if not 0 <= getattr(self, name) < limit:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 0 and below {limit}")
         if self.base_channels % 32:
             raise ValueError(f"base_channels {self.base_channels} must be a multiple of 32 (GroupNorm has 32 groups)")
         if self.sample_size % self.downsampling_factor:
@@ -59,6 +70,8 @@ class VQGANConfig:
             )
         if self.quantizer not in QUANTIZERS:
             raise ValueError(f"quantizer {self.quantizer!r} is unknown; choose one of {', '.join(QUANTIZERS)}")
+        if self.color_skip and self.quantizer == "gumbel":
+            raise ValueError("color_skip adds to codes, and quantizer 'gumbel' has only logits; choose another one")
         if self.quantizer == "fsq":
             count = math.prod(self.fsq_levels)
             if len(self.fsq_levels) != self.codebook_dim or count != self.codebook_size:
@@ -97,5 +110,5 @@ class VQGANConfig:
             raise ValueError(f"{path} has unknown keys {', '.join(unknown)}; it was made by another version")
         try:
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None

@@ -145,7 +145,7 @@ class CosineQuantizer(MovingAverageQuantizer):
 
 
 class GumbelQuantizer(VectorQuantizer):
-    """taming's GumbelVQ: a softmax over codes with Gumbel noise in training, its argmax otherwise.
+    """taming's GumbelVQ: codes drawn with Gumbel noise in training (straight-through), the likeliest otherwise.
 
     `proj` maps latent_channels features to one logit a code.
     """
@@ -155,7 +155,15 @@ class GumbelQuantizer(VectorQuantizer):
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__(config)
+        nn.init.normal_(self.codebook)
         self.proj = nn.Conv2d(config.latent_channels, config.codebook_size, 1)
+
+    def mix(self, shares: Tensor) -> Tensor:
+        """Shares of the codes (B, K, h, w) -> the mean code (B, D, h, w)."""
+        return torch.einsum("bkhw,kd->bdhw", shares, self.codebook)
+
+    def normalize(self, latents: Tensor) -> Tensor:
+        return self.mix(self.proj(latents).softmax(1))
 
     def nearest(self, latents: Tensor) -> Tensor:
         return self.proj(latents).argmax(1)
@@ -164,8 +172,7 @@ class GumbelQuantizer(VectorQuantizer):
         logits = self.proj(latents)
         codes = logits.argmax(1)
         if self.training:
-            shares = F.gumbel_softmax(logits, self.temperature, dim=1)
-            z_q = torch.einsum("bkhw,kd->bdhw", shares, self.codebook)
+            z_q = self.mix(F.gumbel_softmax(logits, self.temperature, hard=True, dim=1))
         else:
             z_q = self.lookup(codes)
         logs = F.log_softmax(logits, dim=1)

@@ -20,18 +20,32 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     config = VQGANConfig(
-        sample_size=SIZE, base_channels=32, channel_multipliers=(1, 1), num_res_blocks=1, attention_resolutions=(),
-        mid_attention=False, patch_size=4, latent_channels=32, codebook_size=CODES, codebook_dim=4,
-    )  # fmt: skip
+        sample_size=SIZE,
+        base_channels=32,
+        channel_multipliers=(1, 1),
+        num_res_blocks=1,
+        attention_resolutions=(),
+        mid_attention=False,
+        patch_size=4,
+        latent_channels=32,
+        codebook_size=CODES,
+        codebook_dim=4,
+    )
     vqgan = VQGAN(config)
     tokenizer = M6Tokenizer.train(all_words(), vocab_size=1000, max_length=16)
     height, width = config.code_grid
     prior = M6Model(
         M6Config(
-            vocab_size=len(tokenizer), codebook_size=CODES, code_height=height, code_width=width, hidden_size=32,
-            num_layers=2, num_heads=2, max_text_length=16,
+            vocab_size=len(tokenizer),
+            codebook_size=CODES,
+            code_height=height,
+            code_width=width,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=2,
+            max_text_length=16,
         )
-    )  # fmt: skip
+    )
     folder = tmp_path_factory.mktemp("models") / "tiny"
     TextToImagePipeline(vqgan, prior, tokenizer, top_k=8, guidance_scale=2.0).save_pretrained(folder)
     return folder

@@ -47,15 +47,28 @@ def test_an_empty_prompt(out: Path, prompt: str) -> None:
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [(["鞋" * 15], ["17 tokens", "limit is 16"]), (["鞋" * 1001], ["1001 characters", "1000"]), (["犇鑫"], ["no word", "犇鑫"]),
-     ([PROMPT, "--top-k", "0"], ["top_k 0", "16"]), ([PROMPT, "--top-k", "17"], ["top_k 17", "1 to 16"]),
-     ([PROMPT, "--top-k", "-1"], ["top_k -1"]), ([PROMPT, "--top-p", "0"], ["top_p 0"]), ([PROMPT, "--top-p", "1.5"], ["top_p 1.5"]),
-     ([PROMPT, "--temperature", "0"], ["temperature 0"]), ([PROMPT, "--temperature", "nan"], ["temperature nan"]),
-     ([PROMPT, "--guidance", "-1"], ["guidance_scale -1"]), ([PROMPT, "--device", "abacus"], ["abacus", "cpu"]),
-     ([PROMPT, "-n", "0"], ["0 must be 1 to 64"]), ([PROMPT, "-n", "65"], ["65 must be 1 to 64"]),
-     ([PROMPT, "--seed", "-1"], ["seed -1", "0 to"]), ([PROMPT, "--seed", str(1 << 63)], ["seed", "0 to"])],
-)  # fmt: skip
-def test_prompts_and_settings_out_of_range(model_dir: Path, out: Path, args: list[str], said: list[str]) -> None:
+    [
+        (["鞋" * 15], ["17 tokens", "limit is 16"]),
+        (["鞋" * 1001], ["1001 characters", "1000"]),
+        (["犇鑫"], ["no word", "犇鑫"]),
+        ([PROMPT, "--top-k", "0"], ["top_k 0", "16"]),
+        ([PROMPT, "--top-k", "17"], ["top_k 17", "1 to 16"]),
+        ([PROMPT, "--top-k", "-1"], ["top_k -1"]),
+        ([PROMPT, "--top-p", "0"], ["top_p 0"]),
+        ([PROMPT, "--top-p", "1.5"], ["top_p 1.5"]),
+        ([PROMPT, "--temperature", "0"], ["temperature 0"]),
+        ([PROMPT, "--temperature", "nan"], ["temperature nan"]),
+        ([PROMPT, "--guidance", "-1"], ["guidance_scale -1"]),
+        ([PROMPT, "--device", "abacus"], ["abacus", "cpu"]),
+        ([PROMPT, "-n", "0"], ["0 must be 1 to 64"]),
+        ([PROMPT, "-n", "65"], ["65 must be 1 to 64"]),
+        ([PROMPT, "--seed", "-1"], ["seed -1", "0 to"]),
+        ([PROMPT, "--seed", str(1 << 63)], ["seed", "0 to"]),
+    ],
+)
+def test_prompts_and_settings_out_of_range(
+    model_dir: Path, out: Path, args: list[str], said: list[str]
+) -> None:
     refused(["generate", *args, "--model", str(model_dir), "-o", str(out)], *said)
     assert not out.parent.exists()
 
@@ -103,7 +116,9 @@ def no_prior(folder: Path) -> None:
 
 
 def foreign_prior(folder: Path) -> None:
-    shutil.copy(folder / "vqgan" / "diffusion_pytorch_model.safetensors", folder / "prior" / "model.safetensors")
+    shutil.copy(
+        folder / "vqgan" / "diffusion_pytorch_model.safetensors", folder / "prior" / "model.safetensors"
+    )
 
 
 def cut_words(folder: Path) -> None:
@@ -124,7 +139,11 @@ def test_missing_truncated_and_foreign_checkpoints(model_dir: Path, tmp_path: Pa
 
 def test_model_folders_that_are_none(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    for command in (["generate", PROMPT, "-o", str(out), "--model"], ["serve", "--port", "7871", "--model"], ["eval"]):
+    for command in (
+        ["generate", PROMPT, "-o", str(out), "--model"],
+        ["serve", "--port", "7871", "--model"],
+        ["eval"],
+    ):
         refused([*command, str(tmp_path / "absent")], "absent is not there")
     refused(["generate", PROMPT, "-o", str(out), "--model", str(tmp_path / "file")], "is a file")
     monkeypatch.setattr("app.models.MODELS", tmp_path)
@@ -132,7 +151,9 @@ def test_model_folders_that_are_none(tmp_path: Path, out: Path, monkeypatch: pyt
     assert not out.parent.exists()
 
 
-def test_a_full_disk_leaves_nothing_behind(model_dir: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_behind(
+    model_dir: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out.parent.mkdir()
     out.write_bytes(b"an older picture")
 
@@ -141,7 +162,11 @@ def test_a_full_disk_leaves_nothing_behind(model_dir: Path, out: Path, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(Image.Image, "save", full)
-    refused(["generate", PROMPT, "--model", str(model_dir), "-o", str(out)], "no space left on the disk", "free some")
+    refused(
+        ["generate", PROMPT, "--model", str(model_dir), "-o", str(out)],
+        "no space left on the disk",
+        "free some",
+    )
     assert files(out.parent) == [out] and out.read_bytes() == b"an older picture"
 
 
@@ -150,7 +175,9 @@ def test_a_full_disk_while_the_corpus_is_drawn(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    done = CliRunner().invoke(app, ["corpus", "products", str(tmp_path / "corpus"), "--count", "2", "--size", "32"])
+    done = CliRunner().invoke(
+        app, ["corpus", "products", str(tmp_path / "corpus"), "--count", "2", "--size", "32"]
+    )
     assert done.exit_code == 2 and "no space left on the disk" in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -174,14 +201,18 @@ def test_sizes_off_the_code_grid(model_dir: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [(["nowhere"], ["nowhere", "demo"]), (["demo", "steps"], ["steps", "key=value"]), (["demo", "data.colour=1"], ["data.colour"]),
-     (["demo", "stage_one.loop.steps=many"], ["stage_one.loop.steps"]),
-     (["demo", "stage_two.model.depth=3"], ["stage_two.model", "depth"]),
-     (["demo", "stage_one.model.depth=3"], ["stage_one.model", "depth"]),
-     (["demo", "stage_one.losses.beauty=3"], ["stage_one.losses", "beauty"]),
-     (["demo", "stage_two.sampling.topk=3"], ["stage_two.sampling", "topk"]),
-     (["demo", "stage_two.sampling.top_k=5000"], ["stage_two.sampling.top_k 5000"])],
-)  # fmt: skip
+    [
+        (["nowhere"], ["nowhere", "demo"]),
+        (["demo", "steps"], ["steps", "key=value"]),
+        (["demo", "data.colour=1"], ["data.colour"]),
+        (["demo", "stage_one.loop.steps=many"], ["stage_one.loop.steps"]),
+        (["demo", "stage_two.model.depth=3"], ["stage_two.model", "depth"]),
+        (["demo", "stage_one.model.depth=3"], ["stage_one.model", "depth"]),
+        (["demo", "stage_one.losses.beauty=3"], ["stage_one.losses", "beauty"]),
+        (["demo", "stage_two.sampling.topk=3"], ["stage_two.sampling", "topk"]),
+        (["demo", "stage_two.sampling.top_k=5000"], ["stage_two.sampling.top_k 5000"]),
+    ],
+)
 def test_unknown_recipes_and_keys(tmp_path: Path, args: list[str], said: list[str]) -> None:
     refused(["train", *args, f"out={tmp_path / 'run'}"], *said)
     assert not files(tmp_path)
@@ -189,9 +220,15 @@ def test_unknown_recipes_and_keys(tmp_path: Path, args: list[str], said: list[st
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [(["--count", "0"], "count 0"), (["--size", "8"], "size 8"), (["--split", "some"], "split 'some'"),
-     (["--format", "zip"], "format 'zip'"), (["--seed", "-1"], "seed -1"), (["--processes", "-1"], "processes -1")],
-)  # fmt: skip
+    [
+        (["--count", "0"], "count 0"),
+        (["--size", "8"], "size 8"),
+        (["--split", "some"], "split 'some'"),
+        (["--format", "zip"], "format 'zip'"),
+        (["--seed", "-1"], "seed -1"),
+        (["--processes", "-1"], "processes -1"),
+    ],
+)
 def test_a_corpus_that_cannot_be_drawn(tmp_path: Path, args: list[str], said: str) -> None:
     refused(["corpus", "products", str(tmp_path / "corpus"), *args], said)
     assert not list(tmp_path.iterdir())
@@ -210,8 +247,8 @@ model:
   params:
     embed_dim: 8
     n_embed: 16
-    ddconfig: {double_z: false, z_channels: 8, resolution: 32, in_channels: 3, out_ch: 3, ch: 32, ch_mult: [1, 1],
-               num_res_blocks: 1, attn_resolutions: [], dropout: 0.0}
+    ddconfig: {double_z: false, z_channels: 8, resolution: 32, in_channels: 3, out_ch: 3, ch: 32,
+               ch_mult: [1, 1], num_res_blocks: 1, attn_resolutions: [], dropout: 0.0}
 """
 
 
@@ -261,10 +298,25 @@ def limit_file_size() -> None:
 
 def test_the_real_command_on_a_disk_that_takes_no_more(model_dir: Path, out: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from app.main import main; main()", "generate", PROMPT, "--model", str(model_dir),
-         "--seed", "1", "-o", str(out)],
-        cwd=ROOT, capture_output=True, text=True, preexec_fn=limit_file_size, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "from app.main import main; main()",
+            "generate",
+            PROMPT,
+            "--model",
+            str(model_dir),
+            "--seed",
+            "1",
+            "-o",
+            str(out),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=limit_file_size,
+        check=False,
+    )
     assert done.returncode == 2 and not done.stdout, done
     assert len(done.stderr.strip().splitlines()) == 1 and "file too large" in done.stderr
     assert not files(out.parent)

@@ -20,7 +20,18 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_the_file_keeps_the_prompt_the_seed_and_the_settings(model_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "new folder" / "鞋.png"
-    command = ["generate", PROMPT, "--seed", "7", "--top-k", "3", "--guidance", "1.5", "--model", str(model_dir)]
+    command = [
+        "generate",
+        PROMPT,
+        "--seed",
+        "7",
+        "--top-k",
+        "3",
+        "--guidance",
+        "1.5",
+        "--model",
+        str(model_dir),
+    ]
     done = CliRunner().invoke(app, [*command, "-o", str(out)])
     assert done.exit_code == 0, done.output
     assert str(out) in done.stdout and "seed 7" in done.stdout
@@ -74,7 +85,9 @@ def test_default_names_never_hit_an_old_file(tmp_path: Path, monkeypatch: pytest
     assert len(default_output("鞋" * 500, 3).name.encode()) < 255
 
 
-def test_words_outside_the_vocabulary_are_said_and_the_picture_is_made(model_dir: Path, tmp_path: Path) -> None:
+def test_words_outside_the_vocabulary_are_said_and_the_picture_is_made(
+    model_dir: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "a.png"
     done = CliRunner().invoke(app, ["generate", "红色犇鑫高跟鞋", "--model", str(model_dir), "-o", str(out)])
     assert done.exit_code == 0 and out.is_file()

@@ -14,7 +14,9 @@ from app.serve import check_address, is_local, launch
 from app.studio import MAX_PICTURES, Studio
 from pipelines import read_picture_info
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*:pandas.errors.Pandas4Warning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:.*:pandas.errors.Pandas4Warning"
+)
 PROMPT = "红色高跟鞋"
 PASSWORD = "a long secret"
 
@@ -45,7 +47,9 @@ def url(studio: Studio) -> Iterator[str]:
 def client(url: str, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     from gradio_client import Client
 
-    return Client(url, auth=("anyone", PASSWORD), verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+    return Client(
+        url, auth=("anyone", PASSWORD), verbose=False, download_files=tmp_path_factory.mktemp("downloads")
+    )
 
 
 def test_the_endpoint_is_named_and_documented(client) -> None:  # type: ignore[no-untyped-def]
@@ -66,7 +70,9 @@ def test_the_endpoint_gives_files_that_say_how_they_were_made(client, studio: St
     assert used == (4, 0.9, 1.1, 1.5)
     last = list(studio.draw(PROMPT, 1, 6, Sampling(*used), tmp_path))[-1]
     assert isinstance(last.pictures[0], Path)
-    assert last.pictures[0].read_bytes() == Path(gallery[1]["image"]).read_bytes(), "same seed, another picture"
+    assert last.pictures[0].read_bytes() == Path(gallery[1]["image"]).read_bytes(), (
+        "same seed, another picture"
+    )
 
 
 def test_the_gallery_fills_while_codes_are_drawn(client) -> None:  # type: ignore[no-untyped-def]
@@ -78,9 +84,16 @@ def test_the_gallery_fills_while_codes_are_drawn(client) -> None:  # type: ignor
 
 @pytest.mark.parametrize(
     ("prompt", "num_images", "top_k", "message"),
-    [("  ", 1, 4, "empty"), ("鞋" * 15, 1, 4, "limit is 14"), ("犇鑫", 1, 4, "knows none"), ("鞋" * 9999, 1, 4, "characters"),
-     (PROMPT, MAX_PICTURES + 1, 4, "maximum"), (PROMPT, 1, 17, "maximum"), (PROMPT, 1, 0, "minimum")],
-)  # fmt: skip
+    [
+        ("  ", 1, 4, "empty"),
+        ("鞋" * 15, 1, 4, "limit is 14"),
+        ("犇鑫", 1, 4, "knows none"),
+        ("鞋" * 9999, 1, 4, "characters"),
+        (PROMPT, MAX_PICTURES + 1, 4, "maximum"),
+        (PROMPT, 1, 17, "maximum"),
+        (PROMPT, 1, 0, "minimum"),
+    ],
+)
 def test_wrong_input_is_answered_with_a_sentence(  # type: ignore[no-untyped-def]
     client, prompt: str, num_images: int, top_k: int, message: str
 ) -> None:
@@ -125,10 +138,18 @@ def test_only_this_machine_needs_no_password() -> None:
 
 @pytest.mark.parametrize(
     ("host", "port", "password", "message"),
-    [("0.0.0.0", 7860, None, "--password"), ("0.0.0.0", 7860, "", "--password"), ("0.0.0.0", 7860, "short", "at least 8"),
-     ("127.0.0.1", 0, None, "1 to 65535"), ("127.0.0.1", 70000, None, "1 to 65535"), ("8.8.8.8", 7860, PASSWORD, "cannot listen")],
-)  # fmt: skip
-def test_addresses_that_cannot_or_must_not_be_used(host: str, port: int, password: str | None, message: str) -> None:
+    [
+        ("0.0.0.0", 7860, None, "--password"),
+        ("0.0.0.0", 7860, "", "--password"),
+        ("0.0.0.0", 7860, "short", "at least 8"),
+        ("127.0.0.1", 0, None, "1 to 65535"),
+        ("127.0.0.1", 70000, None, "1 to 65535"),
+        ("8.8.8.8", 7860, PASSWORD, "cannot listen"),
+    ],
+)
+def test_addresses_that_cannot_or_must_not_be_used(
+    host: str, port: int, password: str | None, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         check_address(host, port, password)
 

@@ -80,6 +80,16 @@ def test_stage_one_learns_and_draws_its_sheet(tmp_path: Path, stores: tuple[Pict
     assert len(list((tmp_path / "samples").glob("*.png"))) == 2
 
 
+def test_white_cells_are_pulled_to_one_latent(tmp_path: Path, stores: tuple[PictureStore, PictureStore]) -> None:
+    task = make_stage_one(stores)
+    task.config = replace(task.config, blank_weight=0.3)
+    run = Run(task, LOOP, tmp_path)
+    distances = [float(run.train_step(run.progress)["blank"]) for _ in range(25)]
+    assert sum(distances[-5:]) < 0.5 * sum(distances[:5])
+    dark = torch.zeros(2, 3, 32, 32)
+    assert task._blank_loss(dark, task.model.encode_latents(dark)) == 0
+
+
 def test_stage_two_resumes(tmp_path: Path, stores: tuple[PictureStore, PictureStore]) -> None:
     resumes(make_stage_two(stores), make_stage_two(stores), tmp_path, stop=3, end=7)
 
