@@ -42,7 +42,7 @@ def write_products(
     processes: 0 is one a core. Raises ValueError for values out of range and a folder in use.
     """
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     from corpus.writers import write_imagefolder, write_webdataset
 
@@ -59,5 +59,5 @@ def write_products(
             raise ValueError(f"{name} {value} must be at least {least}")
     attribute_sets(split)
     samples = draw_samples(count, size, split, seed, processes or os.cpu_count() or 1)
-    console = Console(stderr=True)
-    return writers[form](out, track(samples, "drawing products", total=count, console=console))
+    with Progress(console=Console(stderr=True)) as progress:
+        return writers[form](out, progress.track(samples, count, description="drawing products"))

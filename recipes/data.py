@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
@@ -104,19 +105,25 @@ def open_store(directory: Path, config: DataConfig, count: int, first_seed: int)
     if not (made.is_file() and made.read_text("utf-8") == json.dumps(signature) and PictureStore.is_whole(directory)):
         directory.mkdir(parents=True, exist_ok=True)
         made.unlink(missing_ok=True)
-        if config.corpus == "products":
-            drawn = draw_in_order(count, "train", config.size, first_seed, config.processes)
-            pairs: Iterable = (({"attributes": names}, image) for names, image in drawn)
-        else:
-            pairs = read_folder(config, count, validation=first_seed >= VALIDATION_SEED)
         rows: list[dict] = []
-        with (directory / "images.bin").open("wb") as file:
+        # closed, so that no progress bar outlives an error of the disk
+        with closing(make_pairs(config, count, first_seed)) as pairs, (directory / "images.bin").open("wb") as file:
             for row, image in pairs:
                 rows.append(row)
                 file.write(image.tobytes())
         (directory / "rows.json").write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
         made.write_text(json.dumps(signature), "utf-8")
     return PictureStore(directory)
+
+
+def make_pairs(config: DataConfig, count: int, first_seed: int) -> Generator[tuple[dict, np.ndarray], None, None]:
+    """Each picture, (size, size, 3) uint8, with its row of rows.json."""
+    if config.corpus == "products":
+        with closing(draw_in_order(count, "train", config.size, first_seed, config.processes)) as drawn:
+            for names, image in drawn:
+                yield {"attributes": names}, image
+    else:
+        yield from read_folder(config, count, validation=first_seed >= VALIDATION_SEED)
 
 
 def read_folder(config: DataConfig, count: int, validation: bool) -> Iterator[tuple[dict, np.ndarray]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -29,7 +29,7 @@ def _draw(job: tuple[int, str, int]) -> tuple[tuple[str, str, str], np.ndarray]:
 
 def draw_in_order(
     count: int, split: str, size: int, first_seed: int, processes: int = 0
-) -> Iterator[tuple[tuple[str, str, str], np.ndarray]]:
+) -> Generator[tuple[tuple[str, str, str], np.ndarray], None, None]:
     """The attributes and the picture, (size, size, 3) uint8, of `count` seeds in order.
 
     `processes`: 0 for one a core.
