@@ -187,6 +187,7 @@ class Run:
         return figures
 
 
+@torch.enable_grad()  # also when an evaluation, which needs none, trains its judge
 def train(task: Task, config: LoopConfig, directory: Path) -> nn.Module:
     """Trains (or resumes) `task` and returns its averaged model in eval mode, on the device it was trained on.
 
