@@ -24,6 +24,7 @@ from vqgan import VQGAN
 
 EVALUATION_SEED = 2 << 30
 BATCH_SIZE = 32
+NUM_FRESH_RENDERS = 360  # at least: for the judge's own score and the ceiling
 SPLITS = {
     "train": "seen pairs",
     "held_out_pattern": "held-out category-pattern",
@@ -105,7 +106,7 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     pipe = TextToImagePipeline.from_pretrained(model_dir)
     judge = load_judge(config.judge)
-    rows = judge_renders(judge, pipe.vqgan, max(count, 360), out)
+    rows = judge_renders(judge, pipe.vqgan, max(count, NUM_FRESH_RENDERS), out)
     for split, label in SPLITS.items():
         rows[label] = judge_pipeline(judge, pipe, split, count, out)
     started = time.monotonic()
